@@ -1,0 +1,31 @@
+"""The errors that idbounds raises on purpose. Each message names the offending value and what to do."""
+
+from __future__ import annotations
+
+
+class IdboundsError(Exception):
+    """Base of every error raised on purpose; the command line prints it in one line and exits with 2."""
+
+
+class ConfigError(IdboundsError, ValueError):
+    """A setting, argument or configuration file is wrong."""
+
+
+class DataError(IdboundsError, ValueError):
+    """The user's data cannot be used as they are: missing file or column, unknown label, empty class."""
+
+
+class CorruptMessageError(IdboundsError, ValueError):
+    """The bytes are not a valid message: truncated, altered, or written for another specification."""
+
+
+class UnsupportedEvidenceError(IdboundsError, ValueError):
+    """A bound was asked about evidence that its theorem does not cover."""
+
+
+class VerificationError(IdboundsError):
+    """A certificate does not agree with what was recomputed from the message and the data."""
+
+
+class TrainingError(IdboundsError, RuntimeError):
+    """Training stopped without a usable result, for instance because the loss became NaN."""

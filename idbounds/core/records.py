@@ -1,0 +1,120 @@
+"""The base of every value that idbounds hands on: frozen, versioned, with canonical JSON and a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from idbounds.core.errors import ConfigError, DataError
+
+
+class Record(BaseModel):
+    """A frozen value with canonical JSON.
+
+    Two records are the same if and only if their `sha256` is. The JSON carries the record's name and its
+    schema version, and reading refuses another name, a newer version or an unknown field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: ClassVar[int] = 1
+
+    @classmethod
+    def checked(cls, **fields: object) -> Self:
+        """Construct from outside input; raises ConfigError naming the first value that is wrong."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise ConfigError(describe(error)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, with ``record`` and ``schema_version`` in front."""
+        body = self.model_dump(mode="json")
+        return {"record": type(self).__name__, "schema_version": self.schema_version, **body}
+
+    def canonical_json(self) -> str:
+        """One line, sorted keys, no spaces: what is hashed."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+    def write(self, path: Path) -> Path:
+        """Write indented JSON; the file appears whole or not at all."""
+        return write_atomically(path, (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
+
+    @classmethod
+    def from_dict(cls, data: object) -> Self:
+        """Rebuild from `to_dict`; raises DataError naming the first field that is wrong."""
+        if not isinstance(data, dict):
+            raise DataError(f"expected a JSON object for {cls.__name__}, got {type(data).__name__}")
+        body = dict(data)
+        name, version = body.pop("record", None), body.pop("schema_version", None)
+        if name != cls.__name__:
+            raise DataError(f"expected a {cls.__name__} record, got {name!r}")
+        if version != cls.schema_version:
+            raise DataError(
+                f"{cls.__name__} has schema version {version!r}, this idbounds reads {cls.schema_version}: "
+                "use the version of idbounds that wrote it"
+            )
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            raise DataError(f"{cls.__name__} is not valid: {describe(error)}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file written by `write`."""
+        try:
+            data = json.loads(Path(path).read_bytes())
+        except FileNotFoundError:
+            raise DataError(f"no such file: {path}") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise DataError(f"{path} is not readable JSON: {error}") from None
+        try:
+            return cls.from_dict(data)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """pydantic's findings in one line, with the offending values."""
+    parts = []
+    for finding in error.errors(include_url=False):
+        where = ".".join(str(step) for step in finding["loc"]) or "value"
+        parts.append(f"{where}: {finding['msg']}, got {_shorten(finding['input'])}")
+    return "; ".join(parts)
+
+
+def _shorten(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write through a temporary file in the same folder and a rename, flushed to disk before the rename."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another output folder") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

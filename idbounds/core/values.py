@@ -1,0 +1,276 @@
+"""The values that pass from one step to the next, from task to certificate (docs/DESIGN.md has the picture).
+
+`d` and `D` only ever mean dimensions. Risks and accuracies are fractions. Each value names its parents
+by their SHA-256, so that a cell of a table can be walked back to the data.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from idbounds.core.records import Record
+from idbounds.core.units import bits_to_nats
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Size = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Split(Record):
+    """One part of a data set: how many examples, which ones (hash), and how good the majority class is on it."""
+
+    n: Size
+    sha256_of_examples: Sha256
+    majority_errors: Count
+
+
+class Task(Record):
+    """A labelled classification task, after duplicates across all its splits were removed."""
+
+    name: str
+    source: str
+    licence: str
+    citation_key: str | None = None
+    label_names: tuple[str, ...] = Field(min_length=2)
+    train: Split
+    validation: Split
+    test: Split
+    duplicates_removed: Count
+    declared_overlap: str = "not declared"
+
+
+class ModelSpec(Record):
+    """What a decoder needs to rebuild θ₀ and to predict: nothing in it may depend on the sample."""
+
+    name: str
+    source: str
+    citation_key: str | None = None
+    num_weights: Size
+    num_labels: Size
+    theta0_sha256: Sha256
+    tokenizer_sha256: Sha256
+    head_seed: Count
+    max_length: Size
+    eval_batch_size: Size
+    dtype: Literal["float32"] = "float32"
+
+
+class ProjectionSpec(Record):
+    """From this the same P: R^dim -> R^D is rebuilt bit for bit. `layout` lists the tensors and their sizes."""
+
+    family: str
+    version: Size
+    dim: Size
+    seed: Count
+    allocation: Literal["global", "per_tensor"] = "global"
+    layout: tuple[tuple[str, Size], ...] = Field(min_length=1)
+    options: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def num_rows(self) -> int:
+        """D, the number of weights that P moves."""
+        return sum(size for _, size in self.layout)
+
+
+class Menu(Record):
+    """What may be chosen after seeing the data. A choice costs log2 of its list's length, in the message."""
+
+    dims: tuple[Size, ...] = Field(min_length=1)
+    seeds: tuple[Count, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        if len(set(self.dims)) < len(self.dims) or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a menu must not list a dimension or a seed twice")
+        return self
+
+
+class TrainingSpec(Record):
+    """How trials are trained. None of it enters the decoder, so none of it is paid for in bits."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    full_learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    batch_size: Size
+    steps: Size
+    quantization_steps: Size
+    warmup_fraction: Fraction = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+
+
+class RunSpec(Record):
+    """Everything that is fixed before training starts. Its hash binds message and certificate to it."""
+
+    task: Task
+    model: ModelSpec
+    parametrization: str
+    projection: str
+    allocation: Literal["global", "per_tensor"]
+    menu: Menu
+    training: TrainingSpec
+    delta: Probability
+    idbounds_version: str
+
+
+class Score(Record):
+    """k errors of n on one split."""
+
+    errors: Count
+    n: Size
+
+    @model_validator(mode="after")
+    def _errors_fit(self) -> Self:
+        if self.errors > self.n:
+            raise ValueError(f"errors must be at most n = {self.n}, got {self.errors}")
+        return self
+
+    @property
+    def risk(self) -> float:
+        """errors / n."""
+        return self.errors / self.n
+
+    @property
+    def accuracy(self) -> float:
+        """1 - errors / n."""
+        return (self.n - self.errors) / self.n
+
+
+class TrialKey(Record):
+    """Everything that determines a trial; its hash is the trial's key in the store."""
+
+    spec_sha256: Sha256
+    method: str
+    d: Count  # 0 stands for full fine-tuning, which has no subspace
+    seed: Count
+    learning_rate: float = Field(gt=0)
+
+
+class Trial(Record):
+    """One training run: what came out, or why it failed."""
+
+    key: TrialKey
+    status: Literal["finished", "failed"]
+    reason: str = ""
+    validation: Score | None = None
+    test: Score | None = None
+    final_loss: float | None = None
+    seconds: float = Field(ge=0)
+    vector_sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _finished_has_scores(self) -> Self:
+        if self.status == "finished" and (self.validation is None or self.test is None):
+            raise ValueError("a finished trial needs its validation and test scores")
+        if self.status == "failed" and not self.reason:
+            raise ValueError("a failed trial needs a reason")
+        return self
+
+
+class IntrinsicDimension(Record):
+    """d90 under a named rule, or on which side of the grid it lies."""
+
+    rule: Literal["paper", "chance_corrected"]
+    parametrization: str
+    baseline_accuracy: Fraction
+    majority_accuracy: Fraction
+    target_accuracy: Fraction
+    value: float | None
+    lower: float | None
+    upper: float | None
+    level: Probability
+    smallest_d: Size
+    largest_d: Size
+    grid: tuple[tuple[Size, Fraction], ...]
+    trials: tuple[Sha256, ...]
+
+    def __str__(self) -> str:
+        low = f"< {self.smallest_d}" if self.lower is None else f"{self.lower:.0f}"
+        high = f"> {self.largest_d}" if self.upper is None else f"{self.upper:.0f}"
+        interval = f"[{low}, {high}] at {self.level:.0%}"
+        if self.value is not None:
+            return f"d90 = {self.value:.0f} {interval}"
+        reached = any(accuracy >= self.target_accuracy for _, accuracy in self.grid)
+        return f"d90 < {self.smallest_d} {interval}" if reached else f"not reached, d90 > {self.largest_d} {interval}"
+
+
+class LedgerItem(Record):
+    """One line of the account of bits."""
+
+    name: str
+    bits: float = Field(ge=0)
+    reason: str
+
+
+class Complexity(Record):
+    """The code length of everything that was chosen after seeing the data, line by line."""
+
+    ledger: tuple[LedgerItem, ...]
+
+    @property
+    def num_bits(self) -> float:
+        """Sum of the ledger."""
+        return sum(item.bits for item in self.ledger)
+
+    @property
+    def nats(self) -> float:
+        """The same in nats, rounded up."""
+        return bits_to_nats(self.num_bits)
+
+
+class Message(Record):
+    """What an `.idb` file holds, without its coefficients."""
+
+    spec_sha256: Sha256
+    file_sha256: Sha256
+    num_bytes: Size
+    d: Size
+    seed: Count
+    step: float = Field(gt=0)
+    complexity: Complexity
+
+
+class Evidence(Record):
+    """What was counted: integer errors of one fixed predictor on n distinct examples, under the 0-1 loss."""
+
+    errors: Count
+    n: Size
+    split: Literal["train", "test"]
+    examples_sha256: Sha256
+
+    @model_validator(mode="after")
+    def _errors_fit(self) -> Self:
+        if self.errors > self.n:
+            raise ValueError(f"errors must be at most n = {self.n}, got {self.errors}")
+        return self
+
+    @property
+    def empirical_risk(self) -> float:
+        """errors / n."""
+        return self.errors / self.n
+
+
+class Certificate(Record):
+    """With probability at least 1 - delta over the sample, the true risk of the predictor is at most `value`."""
+
+    family: str
+    value: Fraction
+    evidence: Evidence
+    complexity: Complexity
+    delta: Probability
+    theorem: str
+    source: str
+    assumptions: tuple[str, ...]
+
+
+class CertificateFile(Record):
+    """A `.cert.json`: the certificate, what stands beside it, and the hashes that bind it to its parents."""
+
+    spec_sha256: Sha256
+    message_sha256: Sha256
+    training: Certificate
+    held_out: Certificate
+    majority_error: Fraction
+    versions: dict[str, str]

@@ -1,0 +1,63 @@
+"""Random linear maps P: R^d -> R^D. `projection` makes one; `PROJECTIONS` lists the families."""
+
+from __future__ import annotations
+
+from idbounds.core.errors import ConfigError
+from idbounds.core.values import ProjectionSpec
+from idbounds.projections.base import Projection
+from idbounds.projections.dense import Dense
+from idbounds.projections.fastfood import Fastfood
+
+PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in (Dense, Fastfood)}
+
+
+def projection_family(family: str) -> type[Projection]:
+    """The class registered under a name; raises ConfigError with the list of names."""
+    try:
+        return PROJECTIONS[family]
+    except KeyError:
+        raise ConfigError(f"unknown projection {family!r}; choose one of {', '.join(PROJECTIONS)}") from None
+
+
+def from_spec(spec: ProjectionSpec) -> Projection:
+    """The projection that a specification describes, bit for bit."""
+    return projection_family(spec.family)(spec)
+
+
+def projection(
+    family: str,
+    *,
+    d: int,
+    D: int | None = None,  # noqa: N803 - the field's symbol
+    layout: tuple[tuple[str, int], ...] | None = None,
+    seed: int = 0,
+    allocation: str = "global",
+    **options: int,
+) -> Projection:
+    """A projection by name, for one vector of D weights or for a layout of named tensors.
+
+    Args:
+        family: a name in `PROJECTIONS`.
+        d: number of directions.
+        D: number of weights; give either this or `layout`.
+        layout: pairs (tensor name, number of weights).
+        seed: selects P; in [0, 2^64).
+        allocation: ``"global"`` or ``"per_tensor"``; see `Projection`.
+        options: the family's own, e.g. ``block_size`` of Fastfood.
+    """
+    if (D is None) == (layout is None):
+        raise ConfigError("give either D or layout, not both and not neither")
+    return from_spec(
+        ProjectionSpec.checked(
+            family=family,
+            version=projection_family(family).version,
+            dim=d,
+            seed=seed,
+            allocation=allocation,
+            layout=layout if layout is not None else (("", D),),
+            options=options,
+        )
+    )
+
+
+__all__ = ["PROJECTIONS", "Dense", "Fastfood", "Projection", "from_spec", "projection", "projection_family"]

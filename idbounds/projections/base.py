@@ -1,0 +1,184 @@
+"""What a projection is: a fixed random linear map P: R^d -> R^D, made row by row and never stored."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from idbounds.core.errors import ConfigError
+from idbounds.core.values import ProjectionSpec
+
+_DTYPES = (torch.float32, torch.float64)
+
+
+class Projection(ABC):
+    """P: R^d -> R^D, seen as one block of rows for each named tensor of a layout.
+
+    Rows of a tensor depend on the seed, the tensor's name and the row's index, and on nothing else but
+    the scale, which the layout fixes.
+
+    Scale: E||P w||^2 = ||w||^2 over the randomness of P, for every family, d and D. With
+    ``allocation="global"`` every row has expected squared norm d / D (Li et al. 2018); with
+    ``"per_tensor"`` every tensor carries the same share of ||P w||^2 (as in SAID), so that biases move
+    as far as matrices.
+
+    A family implements `_rows` and `_adjoint_rows` for one tensor without the scale.
+    """
+
+    family: ClassVar[str]
+    version: ClassVar[int] = 1
+    #: Options of the family and their defaults; only integers, so that a spec has one spelling.
+    default_options: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, spec: ProjectionSpec) -> None:
+        if spec.family != self.family or spec.version != self.version:
+            raise ConfigError(
+                f"the specification is for {spec.family!r} version {spec.version}, "
+                f"this is {self.family!r} version {self.version}"
+            )
+        if spec.dim > spec.num_rows:
+            raise ConfigError(
+                f"d must be at most D: got d = {spec.dim} directions for D = {spec.num_rows} weights; choose a smaller d"
+            )
+        self.sizes = dict(spec.layout)
+        if len(self.sizes) < len(spec.layout):
+            raise ConfigError("the layout names a tensor twice; give every tensor its own name")
+        unknown = set(spec.options) - set(self.default_options)
+        if unknown:
+            raise ConfigError(f"unknown option {sorted(unknown)[0]!r} for {self.family!r}; it has {sorted(self.default_options)}")
+        self.spec = spec
+        self.options = {**self.default_options, **spec.options}
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return self.spec.dim
+
+    @property
+    def D(self) -> int:
+        """Number of rows."""
+        return self.spec.num_rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(D, d)."""
+        return (self.D, self.d)
+
+    def scale(self, name: str) -> float:
+        """Factor that gives tensor `name` its share of E||P w||^2 = ||w||^2."""
+        if self.spec.allocation == "global":
+            return 1.0 / math.sqrt(self.D)
+        return 1.0 / math.sqrt(len(self.sizes) * self._size(name))
+
+    def rows(self, w: Tensor, *, name: str = "", start: int = 0, stop: int | None = None) -> Tensor:
+        """Rows [start, stop) of P for tensor `name`, times w: shape (stop - start,). Differentiable in w.
+
+        P 0 is +0.0 in every bit, so that θ₀ - P 0 is θ₀ (adding would turn -0.0 into +0.0).
+        """
+        size = self._size(name)
+        stop = size if stop is None else stop
+        if not 0 <= start <= stop <= size:
+            raise ValueError(f"rows [{start}, {stop}) are not within [0, {size}) of tensor {name!r}")
+        self._check_vector(w, self.d, "w")
+        return _Rows.apply(w, self, name, start, stop)
+
+    def adjoint_rows(self, g: Tensor, *, name: str = "", start: int = 0) -> Tensor:
+        """P[start : start + len(g)]^T g for tensor `name`: shape (d,). Differentiable in g."""
+        if g.ndim != 1 or start < 0 or start + g.numel() > self._size(name):
+            raise ValueError(
+                f"g must be a vector that fits in tensor {name!r} ({self._size(name)} rows) "
+                f"from row {start}, got shape {tuple(g.shape)}"
+            )
+        self._check_vector(g, g.numel(), "g")
+        return _AdjointRows.apply(g, self, name, start)
+
+    def matvec(self, w: Tensor) -> Tensor:
+        """P w, shape (D,), tensors in the order of the layout."""
+        return torch.cat([self.rows(w, name=name) for name in self.sizes])
+
+    def rmatvec(self, g: Tensor) -> Tensor:
+        """P^T g, shape (d,)."""
+        self._check_vector(g, self.D, "g")
+        pieces = g.split(list(self.sizes.values()))
+        total = torch.zeros(self.d, dtype=g.dtype, device=g.device)
+        for name, piece in zip(self.sizes, pieces, strict=True):
+            total = total + self.adjoint_rows(piece, name=name)
+        return total
+
+    def to_dense(self, *, dtype: torch.dtype = torch.float64) -> Tensor:
+        """P as a (D, d) matrix, for small sizes."""
+        identity = torch.eye(self.d, dtype=dtype)
+        return torch.stack([self.matvec(column) for column in identity], dim=1)
+
+    def __matmul__(self, w: Tensor) -> Tensor:
+        return self.matvec(w)
+
+    @property
+    def T(self) -> _Transpose:
+        """P^T, for ``P.T @ g``."""
+        return _Transpose(self)
+
+    @abstractmethod
+    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Tensor:
+        """Unscaled rows times w; E of each entry squared is ||w||^2."""
+
+    @abstractmethod
+    def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
+        """Unscaled rows, transposed, times g."""
+
+    def _size(self, name: str) -> int:
+        try:
+            return self.sizes[name]
+        except KeyError:
+            raise KeyError(f"no tensor {name!r} in the layout; it has {list(self.sizes)[:5]}…") from None
+
+    @staticmethod
+    def _check_vector(vector: Tensor, length: int, what: str) -> None:
+        if vector.shape != (length,):
+            raise ValueError(f"{what} must have shape ({length},), got {tuple(vector.shape)}")
+        if vector.dtype not in _DTYPES:
+            raise ValueError(f"{what} must be float32 or float64, got {vector.dtype}; the projection is done in full precision")
+
+
+class _Transpose:
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+
+    def __matmul__(self, g: Tensor) -> Tensor:
+        return self._projection.rmatvec(g)
+
+
+class _Context(Protocol):
+    projection: Projection
+    name: str
+    start: int
+    stop: int
+
+
+class _Rows(torch.autograd.Function):
+    """w -> P[start:stop] w. Its derivative is the adjoint, and the derivative of that is this again."""
+
+    @staticmethod
+    def forward(ctx: _Context, w: Tensor, projection: Projection, name: str, start: int, stop: int) -> Tensor:
+        ctx.projection, ctx.name, ctx.start = projection, name, start
+        # Adding +0.0 turns -0.0 into +0.0, which the sign flips of a family may produce at w = 0.
+        return projection._rows(w.detach(), name, start, stop).mul_(projection.scale(name)).add_(0.0)
+
+    @staticmethod
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return _AdjointRows.apply(grad.contiguous(), ctx.projection, ctx.name, ctx.start), None, None, None, None
+
+
+class _AdjointRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _Context, g: Tensor, projection: Projection, name: str, start: int) -> Tensor:
+        ctx.projection, ctx.name, ctx.start, ctx.stop = projection, name, start, start + g.numel()
+        return projection._adjoint_rows(g.detach(), name, start).mul_(projection.scale(name))
+
+    @staticmethod
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Rows.apply(grad.contiguous(), ctx.projection, ctx.name, ctx.start, ctx.stop), None, None, None
