@@ -1,0 +1,19 @@
+"""Floor 1: quantisers, entropy models and the message container. No torch; nothing here knows a network."""
+
+from __future__ import annotations
+
+from idbounds.codes.base import Code, Quantized
+from idbounds.codes.message import DecodedMessage, decode_message, encode_message
+from idbounds.codes.quantizers import UniformStep
+from idbounds.codes.registry import CODES, get_code
+
+__all__ = [
+    "CODES",
+    "Code",
+    "DecodedMessage",
+    "Quantized",
+    "UniformStep",
+    "decode_message",
+    "encode_message",
+    "get_code",
+]
