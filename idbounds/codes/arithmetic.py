@@ -37,7 +37,7 @@ class ArithmeticEncoder:
         """Append a symbol of probability size / total."""
         _check(start, size, total)
         offset, self._range = _narrow(self._range, start, size, total)
-        shift = PRECISION - self._range.bit_length()
+        shift = _num_settled(self._range)
         self._low = (self._low + offset) << shift
         self._range <<= shift
         self._open_bits += shift
@@ -79,9 +79,9 @@ class ArithmeticDecoder:
         """Remove the symbol that `target` pointed at."""
         _check(start, size, total)
         offset, self._range = _narrow(self._range, start, size, total)
-        shift = PRECISION - self._range.bit_length()
-        ahead = self._reader.look(self._reader.position + PRECISION, width=shift) if shift > 0 else 0
-        self._reader.skip(max(shift, 0))
+        shift = _num_settled(self._range)
+        ahead = self._reader.look(self._reader.position + PRECISION, width=shift)
+        self._reader.skip(shift)
         self._value = ((self._value - offset) << shift) | ahead
         self._low = ((self._low + offset) << shift) & _MASK
         self._range <<= shift
@@ -101,6 +101,11 @@ def _narrow(width: int, start: int, size: int, total: int) -> tuple[int, int]:
     unit = width // total
     offset = unit * start
     return offset, width - offset if start + size == total else unit * size
+
+
+def _num_settled(width: int) -> int:
+    """How far an interval below half of the precision is doubled; 0 for the untouched one, a bit longer than others."""
+    return max(0, PRECISION - width.bit_length())
 
 
 def _termination(low: int, width: int) -> int:

@@ -1,9 +1,9 @@
 """The `.idb` container, format version 1 (docs/format.md has the layout and why each part is free or paid).
 
-    bytes 0-3    magic "IDB" and the format version
-    bytes 4-35   SHA-256 of the spec
-    bytes 36-43  first 8 bytes of SHA-256 of all other bytes
-    bytes 44-    the self-delimiting bit stream, zero bits up to a whole byte
+bytes 0-3    magic "IDB" and the format version
+bytes 4-35   SHA-256 of the spec
+bytes 36-43  first 8 bytes of SHA-256 of all other bytes
+bytes 44-    the self-delimiting bit stream, zero bits up to a whole byte
 """
 
 from __future__ import annotations
