@@ -1,0 +1,47 @@
+"""A .bib with exactly the works that a run rests on."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from idbounds.core.records import write_atomically
+from idbounds.core.values import RunSpec
+
+#: What every run uses: the software, the measurement, the random streams, the code.
+_ALWAYS = ("idbounds", "li2018measuring", "krichevsky1981performance", "witten1987arithmetic", "salmon2011parallel")
+
+#: Members of the registries by the names that specs and certificates carry.
+_PROJECTIONS: dict[str, tuple[str, ...]] = {"fastfood": ("le2013fastfood",)}
+_PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"said": ("aghajanyan2021intrinsic",)}
+_BOUNDS: dict[str, tuple[str, ...]] = {
+    "occam_binomial": ("langford2005tutorial", "lotfi2022pac"),
+    "test_set": ("langford2005tutorial", "clopper1934use"),
+}
+
+
+@cache
+def references() -> dict[str, str]:
+    """Every entry of the package's references.bib by its key, as text."""
+    text = (files("idbounds.reporting") / "references.bib").read_text(encoding="utf-8")
+    entries = re.finditer(r"^@\w+\{(?P<key>[^,\s]+),\n.*?^\}", text, flags=re.MULTILINE | re.DOTALL)
+    return {entry["key"]: entry[0] for entry in entries}
+
+
+def used_keys(spec: RunSpec, *, families: tuple[str, ...]) -> tuple[str, ...]:
+    """Sorted citation keys for a run: data, model, projection, parametrization, bounds (`families`), and the tools."""
+    keys = {*_ALWAYS, *_PROJECTIONS.get(spec.projection, ()), *_PARAMETRIZATIONS.get(spec.parametrization, ())}
+    for family in families:
+        keys.update(_BOUNDS.get(family, ()))
+    for cited in (spec.task.citation_key, spec.model.citation_key):
+        keys.update(key.strip() for key in (cited or "").split(",") if key.strip())  # as in \cite{one,two}
+    return tuple(sorted(keys))
+
+
+def write_bibliography(path: Path, *, keys: tuple[str, ...]) -> Path:
+    """Write the entries of `keys`; a key that idbounds has no entry for becomes a comment that says so."""
+    known = references()
+    entries = [known.get(key, f"% {key}: cited by this run and not known to idbounds; add its entry here") for key in keys]
+    return write_atomically(path, ("\n\n".join(entries) + "\n").encode())

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import math
+import re
+import sys
+from decimal import Decimal
+from fractions import Fraction
+from io import StringIO
+
+import pandas as pd
+import pytest
+from example_run import ERRORS, example_run
+from hypothesis import given
+from hypothesis import strategies as st
+from pybtex.database import parse_file, parse_string
+
+from idbounds.core.errors import ConfigError
+from idbounds.reporting import percent, percent_up, references, round_up, used_keys, write_bibliography, write_tables
+from idbounds.reporting.table import escape_latex
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    return {name: path.read_text() for name, path in write_tables(folder / "new", **example_run().arguments()).items()}
+
+
+def markdown_rows(text):
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not set(line) <= set("|:- ")]
+
+
+def latex_rows(text):
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    return [[cell.strip() for cell in line.removesuffix(r"\\").split("&")] for line in body.strip().splitlines()]
+
+
+def csv_rows(text):
+    return pd.read_csv(StringIO(text), comment="#")
+
+
+@given(st.floats(0, 1) | st.floats(0, 1e-3), st.integers(0, 12))
+def test_rounded_bounds_are_never_below_and_never_a_unit_above(value, digits):
+    assert 0 <= Fraction(round_up(value, digits=digits)) - Fraction(value) < Fraction(1, 10**digits)
+    assert 0 <= Fraction(percent_up(value, digits=digits)) - 100 * Fraction(value) < Fraction(1, 10**digits)
+    assert abs(Fraction(percent(value, digits=digits)) - 100 * Fraction(value)) <= Fraction(1, 2 * 10**digits)
+
+
+def test_rounding_sees_the_binary_value():
+    assert percent_up(0.5) == "50.0"
+    assert percent_up(math.nextafter(0.5, 1)) == "50.1"
+    assert percent_up(1.0) == "100.0"
+    assert round_up(0.1, digits=1) == "0.2"  # the float64 is above one tenth
+    assert percent_up(5e-324, digits=2) == "0.01"
+
+
+@given(st.floats(0.12, 1.0))
+def test_a_printed_bound_is_never_below_the_stored_one(value):
+    from idbounds.reporting.table import to_csv, to_latex, to_markdown
+    from idbounds.reporting.tables import certificate_table
+
+    run = example_run(training_bound=value)
+    table = certificate_table(run.certificate_file, spec=run.spec, signature="")
+    printed = (markdown_rows(to_markdown(table))[1][-1], latex_rows(to_latex(table))[0][-1])
+    assert all(0 <= Fraction(cell) - 100 * Fraction(value) < Fraction(1, 10) for cell in printed)
+    assert csv_rows(to_csv(table))["true risk at most"][0] == value
+
+
+def test_accuracy_cells_are_the_stored_numbers(written):
+    rows = markdown_rows(written["accuracy.md"])[1:]
+    assert [row[0] for row in rows] == ["10", "100", "1000", "full", "majority class"]
+    for row, d in zip(rows, (10, 100, 1000, 0), strict=False):
+        accuracies = [Fraction(400 - k, 400) for k in ERRORS[d]]
+        stored = (sum(accuracies) / 3, min(accuracies), max(accuracies))
+        for cell, value in zip(row[3:], stored, strict=True):
+            assert abs(Fraction(cell) - 100 * value) <= Fraction(5, 100) + Fraction(1, 10**9)
+        assert row[1:3] == ["3", "0.1"], "only the trials that d90 rests on, not the lucky rate"
+    exact = csv_rows(written["accuracy.csv"])
+    assert exact["test accuracy"].tolist()[:4] == [
+        pytest.approx(sum(1 - k / 400 for k in ERRORS[d]) / 3, rel=1e-15) for d in (10, 100, 1000, 0)
+    ]
+
+
+def test_d90_cells_mark_what_lies_outside_the_grid(written):
+    first, second = markdown_rows(written["d90.md"])[1:]
+    assert first[-3:] == ["272", "200", "400"]
+    assert second[-3:] == ["> 1000", "980", "> 1000"]
+    assert [row[-3:] for row in latex_rows(written["d90.tex"])][1] == [r"{\(>\) 1000}", "980", r"{\(>\) 1000}"]
+
+
+def test_certificate_cells(written):
+    train, held_out, majority = markdown_rows(written["certificate.md"])[1:]
+    assert train == ["training set", "occam binomial", "180", "1500", "12.0", "433", "27.5"]
+    assert held_out == ["held-out set", "test set", "47", "400", "11.7", "0", "15.1"]
+    assert majority == ["majority class", "–", "–", "–", "50.0", "–", "–"]
+    assert "θ₀ does not depend on the sample" in written["certificate.md"]
+
+
+def test_ledger_sums(written):
+    *lines, total = csv_rows(written["ledger.csv"])["bits"].tolist()
+    assert sum(lines) == total == 433
+
+
+@pytest.mark.parametrize("name", ["accuracy", "d90", "certificate", "ledger"])
+def test_the_three_formats_agree_and_carry_the_signature(written, name):
+    run = example_run()
+    plain = {"{--}": "–"}
+    latex = latex_rows(written[f"{name}.tex"])
+    for row, twin in zip(latex, markdown_rows(written[f"{name}.md"])[1:], strict=True):
+        cells = [plain.get(cell, cell.removeprefix("{").removesuffix("}").replace(r"\(>\)", ">")) for cell in row]
+        assert cells == twin
+    for suffix in ("tex", "md", "csv"):
+        text = written[f"{name}.{suffix}"]
+        for part in ("idbounds 0.1.0", "0.05", "seeds 0, 1, 2", run.spec.sha256[:12], run.certificate_file.sha256[:12]):
+            assert part in text
+        assert escape_latex("uniform_adaptive") in text or "uniform_adaptive" in text
+
+
+@pytest.mark.parametrize("name", ["accuracy", "d90", "certificate", "ledger"])
+def test_latex_is_well_formed(written, name):
+    """Strict on what a compiler would trip over: braces, environments, cells a row, unescaped specials, S columns."""
+    text = "\n".join(line for line in written[f"{name}.tex"].splitlines() if not line.startswith("%"))
+    bare = re.sub(r"\\[{}&%$#_]", "", text)
+    depth = 0
+    for character in bare:
+        depth += (character == "{") - (character == "}")
+        assert depth >= 0
+    assert depth == 0
+    assert re.findall(r"\\begin\{(\w+)\}", text) == list(reversed(re.findall(r"\\end\{(\w+)\}", text)))
+    assert not re.search(r"[%$#~^]", bare)
+    assert text.count(r"\(") == text.count(r"\)")
+    assert all(
+        rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", rf"\label{{tab:idbounds-{name}}}")
+    )
+    columns = re.findall(r"l|S\[table-format=(\d+\.\d+)\]", re.search(r"\\begin\{tabular\}\{(.*)\}", text)[1])
+    for row in latex_rows(text):
+        assert len(row) == len(columns)
+        for cell, column in zip(row, columns, strict=True):
+            if not cell.startswith("{"):
+                whole, places = (int(part) for part in column.split("."))
+                assert len(cell.partition(".")[0]) <= whole
+                assert len(cell.partition(".")[2]) <= places
+                assert Decimal(cell).is_finite()
+
+
+def test_a_name_with_special_characters_is_escaped(written):
+    assert r"tri\_via \& 100\% \#1" in written["accuracy.tex"]
+
+
+def test_records_of_different_runs_are_refused(tmp_path):
+    run = example_run()
+    other = run.message.model_copy(update={"file_sha256": "0" * 64})
+    with pytest.raises(ConfigError, match="certificate's message"):
+        write_tables(tmp_path, **{**run.arguments(), "message": other})
+    with pytest.raises(ConfigError, match="11 of 12 trials behind d90 are missing"):
+        write_tables(tmp_path, **{**run.arguments(), "trials": run.trials[:2]})
+
+
+@pytest.mark.parametrize("package", ["tabulate", "jinja2"])
+def test_a_missing_package_is_named_with_its_remedy(package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"{package}: pip install 'idbounds\[report\]'"):
+        write_tables(tmp_path, **example_run().arguments())
+
+
+def test_every_reference_parses_and_is_complete():
+    from idbounds.reporting import bibliography
+
+    parsed = parse_file(str(bibliography.files("idbounds.reporting") / "references.bib"))
+    assert set(parsed.entries) == set(references())
+    for key, entry in parsed.entries.items():
+        assert entry.persons["author"], key
+        assert entry.fields["title"], key
+        assert re.fullmatch(r"(19|20)\d\d", entry.fields["year"]), key
+        assert entry.type == "misc" or {"journal", "booktitle", "publisher"} & set(entry.fields), key
+
+
+def test_bibliography_has_exactly_the_used_entries(tmp_path):
+    run = example_run()
+    spec = run.spec.model_copy(
+        update={
+            "projection": "fastfood",
+            "parametrization": "said",
+            "model": run.spec.model.model_copy(update={"citation_key": "wang2020minilm, reimers2019sentence"}),
+            "task": run.spec.task.model_copy(update={"citation_key": "unheard2031of"}),
+        }
+    )
+    keys = used_keys(spec, families=("occam_binomial", "test_set"))
+    text = write_bibliography(tmp_path / "used.bib", keys=keys).read_text()
+    parsed = parse_string(text, "bibtex")
+    assert set(parsed.entries) == set(keys) - {"unheard2031of"}
+    assert {"idbounds", "le2013fastfood", "aghajanyan2021intrinsic", "wang2020minilm", "reimers2019sentence"} <= set(keys)
+    assert "mcallester1999pac" not in keys
+    assert "% unheard2031of: cited by this run and not known to idbounds" in text
+    assert parsed.entries["clopper1934use"].fields["year"] == "1934"
