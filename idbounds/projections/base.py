@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar, Protocol
 
 import torch
@@ -59,7 +60,7 @@ class Projection(ABC):
         return self.spec.dim
 
     @property
-    def D(self) -> int:
+    def D(self) -> int:  # noqa: N802
         """Number of rows."""
         return self.spec.num_rows
 
@@ -75,26 +76,32 @@ class Projection(ABC):
         return 1.0 / math.sqrt(len(self.sizes) * self._size(name))
 
     def rows(self, w: Tensor, *, name: str = "", start: int = 0, stop: int | None = None) -> Tensor:
-        """Rows [start, stop) of P for tensor `name`, times w: shape (stop - start,). Differentiable in w.
-
-        P 0 is +0.0 in every bit, so that θ₀ - P 0 is θ₀ (adding would turn -0.0 into +0.0).
-        """
-        size = self._size(name)
-        stop = size if stop is None else stop
-        if not 0 <= start <= stop <= size:
-            raise ValueError(f"rows [{start}, {stop}) are not within [0, {size}) of tensor {name!r}")
+        """Rows [start, stop) of P for tensor `name`, times w: shape (stop - start,). Differentiable in w."""
+        stop = self._size(name) if stop is None else stop
+        self._check_range(name, start, stop)
         self._check_vector(w, self.d, "w")
-        return _Rows.apply(w, self, name, start, stop)
+        return _apply(_Rows, w, None, self, name, start, stop)
+
+    def move(self, theta_0: Tensor, w: Tensor, *, name: str) -> Tensor:
+        """theta_0 + P w for tensor `name`, in the shape and dtype of theta_0. Differentiable in w.
+
+        The sum is made in the precision of w and cast last. At w = 0 it is theta_0 in every bit: P(-w) is
+        subtracted, because -0.0 - 0.0 is -0.0 while -0.0 + 0.0 is +0.0.
+        """
+        if theta_0.numel() != self._size(name):
+            raise ValueError(f"tensor {name!r} has {self._size(name)} weights in the layout, got {theta_0.numel()}")
+        self._check_vector(w, self.d, "w")
+        base = theta_0.detach().reshape(-1).to(w.dtype)
+        moved = _apply(_Rows, w, base, self, name, 0, base.numel())
+        return moved.view(theta_0.shape).to(theta_0.dtype)
 
     def adjoint_rows(self, g: Tensor, *, name: str = "", start: int = 0) -> Tensor:
         """P[start : start + len(g)]^T g for tensor `name`: shape (d,). Differentiable in g."""
-        if g.ndim != 1 or start < 0 or start + g.numel() > self._size(name):
-            raise ValueError(
-                f"g must be a vector that fits in tensor {name!r} ({self._size(name)} rows) "
-                f"from row {start}, got shape {tuple(g.shape)}"
-            )
+        if g.ndim != 1:
+            raise ValueError(f"g must be a vector, got shape {tuple(g.shape)}")
+        self._check_range(name, start, start + g.numel())
         self._check_vector(g, g.numel(), "g")
-        return _AdjointRows.apply(g, self, name, start)
+        return _apply(_AdjointRows, g, self, name, start)
 
     def matvec(self, w: Tensor) -> Tensor:
         """P w, shape (D,), tensors in the order of the layout."""
@@ -103,7 +110,7 @@ class Projection(ABC):
     def rmatvec(self, g: Tensor) -> Tensor:
         """P^T g, shape (d,)."""
         self._check_vector(g, self.D, "g")
-        pieces = g.split(list(self.sizes.values()))
+        pieces = torch.split(g, list(self.sizes.values()))
         total = torch.zeros(self.d, dtype=g.dtype, device=g.device)
         for name, piece in zip(self.sizes, pieces, strict=True):
             total = total + self.adjoint_rows(piece, name=name)
@@ -118,17 +125,38 @@ class Projection(ABC):
         return self.matvec(w)
 
     @property
-    def T(self) -> _Transpose:
+    def T(self) -> _Transpose:  # noqa: N802
         """P^T, for ``P.T @ g``."""
         return _Transpose(self)
 
     @abstractmethod
-    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Tensor:
-        """Unscaled rows times w; E of each entry squared is ||w||^2."""
+    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
+        """Unscaled rows [start, stop) times w, in consecutive pieces that the caller may overwrite.
+
+        E of each entry squared is ||w||^2. A row's bits must not depend on start and stop.
+        """
 
     @abstractmethod
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         """Unscaled rows, transposed, times g."""
+
+    def _assemble(self, w: Tensor, base: Tensor | None, name: str, start: int, stop: int) -> Tensor:
+        """P w, or base + P w; the scale is put on w, which is d long where the rows are D long."""
+        scaled = w.detach() * (self.scale(name) if base is None else -self.scale(name))
+        out, position = w.new_empty(stop - start), 0
+        for piece in self._rows(scaled, name, start, stop):
+            part = slice(position, position + piece.numel())
+            position = part.stop
+            # Sign flips make -0.0 of +0.0; adding +0.0 makes all zeros +0.0 and changes nothing else.
+            if base is None:
+                torch.add(piece, 0.0, out=out[part])
+            else:
+                torch.sub(base[part], piece.add_(0.0), out=out[part])
+        return out
+
+    def _check_range(self, name: str, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self._size(name):
+            raise ValueError(f"rows [{start}, {stop}) are not within [0, {self._size(name)}) of tensor {name!r}")
 
     def _size(self, name: str) -> int:
         try:
@@ -160,25 +188,36 @@ class _Context(Protocol):
 
 
 class _Rows(torch.autograd.Function):
-    """w -> P[start:stop] w. Its derivative is the adjoint, and the derivative of that is this again."""
+    """w -> base + P[start:stop] w. Its derivative is the adjoint, and the derivative of that is this again."""
 
     @staticmethod
-    def forward(ctx: _Context, w: Tensor, projection: Projection, name: str, start: int, stop: int) -> Tensor:
+    def forward(  # type: ignore[override]
+        ctx: _Context, w: Tensor, base: Tensor | None, projection: Projection, name: str, start: int, stop: int
+    ) -> Tensor:
         ctx.projection, ctx.name, ctx.start = projection, name, start
-        # Adding +0.0 turns -0.0 into +0.0, which the sign flips of a family may produce at w = 0.
-        return projection._rows(w.detach(), name, start, stop).mul_(projection.scale(name)).add_(0.0)
+        return projection._assemble(w, base, name, start, stop)
 
     @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return _AdjointRows.apply(grad.contiguous(), ctx.projection, ctx.name, ctx.start), None, None, None, None
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        adjoint = _apply(_AdjointRows, grad.contiguous(), ctx.projection, ctx.name, ctx.start)
+        return adjoint, None, None, None, None, None
 
 
 class _AdjointRows(torch.autograd.Function):
+    """g -> P[start:]^T g."""
+
     @staticmethod
-    def forward(ctx: _Context, g: Tensor, projection: Projection, name: str, start: int) -> Tensor:
+    def forward(ctx: _Context, g: Tensor, projection: Projection, name: str, start: int) -> Tensor:  # type: ignore[override]
         ctx.projection, ctx.name, ctx.start, ctx.stop = projection, name, start, start + g.numel()
         return projection._adjoint_rows(g.detach(), name, start).mul_(projection.scale(name))
 
     @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        return _Rows.apply(grad.contiguous(), ctx.projection, ctx.name, ctx.start, ctx.stop), None, None, None
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        rows = _apply(_Rows, grad.contiguous(), None, ctx.projection, ctx.name, ctx.start, ctx.stop)
+        return rows, None, None, None
+
+
+def _apply(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
+    """`function.apply`, which torch leaves untyped."""
+    result: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return result

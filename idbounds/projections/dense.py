@@ -34,13 +34,11 @@ class Dense(Projection):
 
     _TILE_ENTRIES: ClassVar[int] = 2**20
 
-    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Tensor:
-        out = w.new_empty(stop - start)
-        for matrix, row, begin, end in self._tiles(name, start, stop, like=w):
+    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
+        for matrix, _, begin, end in self._tiles(name, start, stop, like=w):
             # A product and a sum of fixed length a row: unlike a matrix product, its bits do not depend
             # on how many rows are asked for at once.
-            out[row + begin - start : row + end - start] = (matrix * w).sum(1)[begin:end]
-        return out
+            yield (matrix * w).sum(1)[begin:end]
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         total = g.new_zeros(self.d)

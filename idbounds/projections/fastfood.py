@@ -62,17 +62,14 @@ class Fastfood(Projection):
         self._block = wanted or max(self._MIN_BLOCK, 1 << (self.d - 1).bit_length())
         self._tile_rows = max(self._TILE_ROWS, self._block)
 
-    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Tensor:
-        out = w.new_empty(stop - start)
+    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
         padded = w.new_zeros(self._block, 1)
         padded[: self.d, 0] = w
         for tile, begin, end in self._tiles(name, start, stop, like=w):
-            values = _flip_signs(padded, tile.first_signs)
-            values = _walsh_hadamard(values)
+            values = _walsh_hadamard(_flip_signs(padded, tile.first_signs))
             values = values.index_select(0, tile.permutation).mul_(tile.gaussians)
             values = _walsh_hadamard(_flip_signs(values, tile.second_signs))
-            out[tile.row + begin - start : tile.row + end - start] = values.reshape(-1)[begin:end]
-        return out
+            yield values.view(-1)[begin:end]
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         total = g.new_zeros(self._block)

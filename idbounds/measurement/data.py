@@ -1,0 +1,196 @@
+"""Labelled text from the user's files, from a Hugging Face data set, or from the demonstration corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from idbounds.core.errors import ConfigError, DataError
+from idbounds.core.streams import Stream
+from idbounds.core.values import Split
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """Examples of one split: `texts[i]` is a tuple of one or two strings, `labels[i]` an index into the label names."""
+
+    texts: tuple[tuple[str, ...], ...]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> LabelledText:
+        """The examples at these positions, in this order."""
+        return LabelledText(tuple(self.texts[i] for i in indices), self.labels[np.asarray(indices, dtype=np.int64)])
+
+    def describe(self, *, majority_label: int) -> Split:
+        """Size, hash of the examples in order, and the errors of predicting `majority_label` throughout."""
+        lines = "\n".join(json.dumps([*text, int(label)]) for text, label in zip(self.texts, self.labels, strict=True))
+        return Split(
+            n=len(self),
+            sha256_of_examples=hashlib.sha256(lines.encode()).hexdigest(),
+            majority_errors=int(np.sum(self.labels != majority_label)),
+        )
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, validation and test examples that share no text, and the names of the labels."""
+
+    train: LabelledText
+    validation: LabelledText
+    test: LabelledText
+    label_names: tuple[str, ...]
+    duplicates_removed: int = 0
+
+    @property
+    def majority_label(self) -> int:
+        """The commonest label of the training split (the smallest index among equals)."""
+        return int(np.bincount(self.train.labels, minlength=len(self.label_names)).argmax())
+
+    def limited(self, *, max_train: int | None, max_validation: int | None, max_test: int | None, seed: int) -> Splits:
+        """At most so many examples of each split, drawn without replacement in an order fixed by `seed`."""
+        parts = {"train": max_train, "validation": max_validation, "test": max_test}
+        drawn = {name: _draw(getattr(self, name), limit, seed, name) for name, limit in parts.items()}
+        limited = replace(self, **drawn)
+        limited.check()
+        return limited
+
+    def check(self) -> None:
+        """Refuse an empty split and a class without a training example."""
+        for name in ("train", "validation", "test"):
+            if not len(getattr(self, name)):
+                raise DataError(f"the {name} split is empty; give it examples or a larger share")
+        counts = np.bincount(self.train.labels, minlength=len(self.label_names))
+        for name, count in zip(self.label_names, counts, strict=True):
+            if not count:
+                raise DataError(f"class {name!r} has no training example; add some or remove the label")
+
+
+def _draw(examples: LabelledText, limit: int | None, seed: int, name: str) -> LabelledText:
+    if limit is None or limit >= len(examples):
+        return examples
+    order = Stream(seed=seed, purpose="data/subset", name=name).permutation(0, len(examples))
+    return examples.take(np.sort(order[:limit]))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A csv, tsv, jsonl or parquet file (also .gz of the first three) as a table of raw values."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    suffix = [ending for ending in path.suffixes if ending != ".gz"][-1:]
+    try:
+        reader = _READERS[suffix[0]]
+    except (IndexError, KeyError):
+        raise DataError(f"{path.name}: cannot tell the format; name it {', '.join(_READERS)}") from None
+    try:
+        return reader(path)
+    except (ValueError, OSError, ImportError) as error:
+        raise DataError(f"{path} cannot be read as {suffix[0]}: {str(error).splitlines()[0]}") from None
+
+
+def _delimited(separator: str, quoting: int) -> Callable[[Path], pd.DataFrame]:
+    def read(path: Path) -> pd.DataFrame:
+        return pd.read_csv(
+            path, sep=separator, quoting=quoting, dtype=str, keep_default_na=False, encoding="utf-8-sig"  # type: ignore[arg-type]
+        )
+
+    return read
+
+
+#: csv follows RFC 4180; tsv as GLUE writes it: a quotation mark is an ordinary character.
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _delimited(",", 0),
+    ".tsv": _delimited("\t", 3),
+    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
+    ".parquet": pd.read_parquet,
+}
+
+
+def raw_examples(table: pd.DataFrame, *, text_columns: Sequence[str], label_column: str, where: str) -> list[tuple[tuple[str, ...], str]]:
+    """(texts, label name) for each row; refuses missing columns and missing values."""
+    for column in (*text_columns, label_column):
+        if column not in table.columns:
+            raise DataError(f"{where} has no column {column!r}; it has {', '.join(map(repr, table.columns))}")
+    chosen = table[[*text_columns, label_column]]
+    missing = chosen.isna().any(axis=1)
+    if missing.any():
+        raise DataError(f"{where}: row {int(missing.to_numpy().argmax()) + 1} has an empty cell; fill it or drop the row")
+    return [(tuple(str(text) for text in row[:-1]), str(row[-1])) for row in chosen.itertuples(index=False, name=None)]
+
+
+RawExamples = list[tuple[tuple[str, ...], str]]
+
+
+def make_splits(
+    train: RawExamples,
+    *,
+    validation: RawExamples | None = None,
+    test: RawExamples | None = None,
+    fractions: tuple[float, float] = (0.15, 0.25),
+    seed: int,
+) -> Splits:
+    """Remove duplicate texts across all splits, cut missing splits from the training examples, index the labels.
+
+    Of equal texts the first is kept, in the order test, validation, train, so that nothing in the test
+    split was trained on. Label names are those of the training examples, sorted.
+
+    Args:
+        fractions: shares of the training examples that become validation and test where those are not given.
+    """
+    if not (min(fractions) > 0 and sum(fractions) < 1):
+        raise ConfigError(f"the fractions for validation and test must be positive and sum to less than 1, got {fractions}")
+    names = tuple(sorted({label for _, label in train}, key=_label_order))
+    if len(names) < 2:
+        raise DataError(f"the training examples have {len(names)} label(s); classification needs at least 2")
+    seen: set[tuple[str, ...]] = set()
+    parts = {"test": test or [], "validation": validation or [], "train": train}
+    kept = {name: _first_of_each(examples, seen) for name, examples in parts.items()}
+    removed = sum(len(examples) for examples in parts.values()) - sum(len(examples) for examples in kept.values())
+    order = Stream(seed=seed, purpose="data/split").permutation(0, len(kept["train"]))
+    shuffled = [kept["train"][i] for i in order]
+    for name, fraction, given in (("validation", fractions[0], validation), ("test", fractions[1], test)):
+        if given is None:
+            size = round(fraction * len(kept["train"]))
+            kept[name], shuffled = shuffled[:size], shuffled[size:]
+    kept["train"] = shuffled
+    indexed = {name: _index_labels(examples, names, name) for name, examples in kept.items()}
+    splits = Splits(**indexed, label_names=names, duplicates_removed=removed)
+    splits.check()
+    return splits
+
+
+def _label_order(label: str) -> tuple[int, float, str]:
+    """Numbers by value, then words by alphabet, so that 10 comes after 9."""
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        return (1, 0.0, label)
+
+
+def _first_of_each(examples: RawExamples, seen: set[tuple[str, ...]]) -> RawExamples:
+    kept = []
+    for texts, label in examples:
+        # White space is folded because no tokenizer here sees it.
+        key = tuple(" ".join(text.split()) for text in texts)
+        if key not in seen:
+            seen.add(key)
+            kept.append((texts, label))
+    return kept
+
+
+def _index_labels(examples: RawExamples, names: tuple[str, ...], split: str) -> LabelledText:
+    index = {name: position for position, name in enumerate(names)}
+    unknown = [label for _, label in examples if label not in index]
+    if unknown:
+        raise DataError(f"the {split} split has label {unknown[0]!r}, which no training example has; the labels are {', '.join(names)}")
+    return LabelledText(tuple(texts for texts, _ in examples), np.array([index[label] for _, label in examples], dtype=np.int64))
