@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.records import write_atomically
@@ -39,12 +40,13 @@ def write_tables(
     that a dimension names is missing, the records belong to different runs, or the extra `report` is not installed.
     """
     _check_one_run(certificate_file, spec=spec, message=message)
-    signature = _signature(certificate_file, spec=spec, message=message, code=code)
+    measured = _measured(certificate_file, spec=spec)
+    proved = _proved(certificate_file, spec=spec, message=message, code=code)
     tables = (
-        accuracy_table(spec, dimensions=dimensions, trials=trials, signature=signature),
-        dimension_table(spec, dimensions=dimensions, signature=signature),
-        certificate_table(certificate_file, spec=spec, signature=signature),
-        ledger_table(message, signature=signature),
+        accuracy_table(spec, dimensions=dimensions, trials=trials, signature=measured),
+        dimension_table(spec, dimensions=dimensions, signature=measured),
+        certificate_table(certificate_file, spec=spec, signature=proved),
+        ledger_table(message, signature=proved),
     )
     rendered = {f"{table.name}.{suffix}": render(table) for table in tables for suffix, render in FORMATS.items()}
     paths = {name: write_atomically(Path(folder) / name, text.encode()) for name, text in rendered.items()}
@@ -101,7 +103,7 @@ def dimension_table(spec: RunSpec, *, dimensions: Sequence[IntrinsicDimension], 
         caption=(
             f"Intrinsic dimension of {spec.model.name} on {spec.task.name}: smallest d whose test accuracy reaches the "
             f"target, with {dimensions[0].level:.0%} bootstrap interval. < and > mark values outside the grid of "
-            f"d = {dimensions[0].smallest_d} to {dimensions[0].largest_d}. Measured, not proved. {signature}"
+            f"d = {dimensions[0].smallest_d} to {dimensions[0].largest_d}. {signature}"
         ),
     )
 
@@ -140,7 +142,7 @@ def ledger_table(message: Message, *, signature: str) -> Table:
 
 def _accuracy_row(d: int, trials: Sequence[Trial]) -> tuple[Cell, ...]:
     accuracies = accuracies_of(trials)
-    mean = sum(accuracies) / len(accuracies)
+    mean = fmean(accuracies)
     rate = trials[0].key.learning_rate
     return (
         Cell(d, str(d)) if d else _text("full"),
@@ -189,14 +191,27 @@ def _text(text: str) -> Cell:
     return Cell(text, text)
 
 
-def _signature(certificate_file: CertificateFile, *, spec: RunSpec, message: Message, code: str) -> str:
+def _measured(certificate_file: CertificateFile, *, spec: RunSpec) -> str:
+    """Signature of a table that claims nothing."""
+    return f"Measured, not proved: no δ. {_provenance(certificate_file, spec=spec)}"
+
+
+def _proved(certificate_file: CertificateFile, *, spec: RunSpec, message: Message, code: str) -> str:
+    """Signature of a table of bounds, and what its δ covers."""
     training, held_out = certificate_file.training, certificate_file.held_out
+    return (
+        f"Each bound alone holds with probability at least 1 – δ: δ = {training.delta!r} over the draw of the training set, "
+        f"whatever d, seed, step and coefficients were chosen after seeing it; δ = {held_out.delta!r} over the draw of the "
+        f"held-out set, which no choice has seen. Code {code}, message {message.file_sha256[:12]}. "
+        f"{_provenance(certificate_file, spec=spec)}"
+    )
+
+
+def _provenance(certificate_file: CertificateFile, *, spec: RunSpec) -> str:
     seeds = ", ".join(str(seed) for seed in spec.menu.seeds)
     return (
-        f"idbounds {spec.idbounds_version}; each bound alone holds with probability at least 1 – δ, "
-        f"δ = {training.delta!r} over the draw of the training set and δ = {held_out.delta!r} over that of the held-out set, "
-        f"whatever d, seed and step were chosen; code {code}; menu of seeds {seeds}; "
-        f"spec {spec.sha256[:12]}, message {message.file_sha256[:12]}, certificate {certificate_file.sha256[:12]}."
+        f"idbounds {spec.idbounds_version}, menu of seeds {seeds}, "
+        f"spec {spec.sha256[:12]}, certificate {certificate_file.sha256[:12]}."
     )
 
 

@@ -16,7 +16,6 @@ from pybtex.database import parse_file, parse_string
 
 from idbounds.core.errors import ConfigError
 from idbounds.reporting import percent, percent_up, references, round_up, used_keys, write_bibliography, write_tables
-from idbounds.reporting.table import escape_latex
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +110,12 @@ def test_the_three_formats_agree_and_carry_the_signature(written, name):
         assert cells == twin
     for suffix in ("tex", "md", "csv"):
         text = written[f"{name}.{suffix}"]
-        for part in ("idbounds 0.1.0", "0.05", "seeds 0, 1, 2", run.spec.sha256[:12], run.certificate_file.sha256[:12]):
+        for part in ("idbounds 0.1.0", "seeds 0, 1, 2", run.spec.sha256[:12], run.certificate_file.sha256[:12]):
             assert part in text
-        assert escape_latex("uniform_adaptive") in text or "uniform_adaptive" in text
+        claims = ("= 0.05 over the draw of the training set", "code uniform", run.message.file_sha256[:12])
+        proved = name in ("certificate", "ledger")
+        assert all((part in text or part.capitalize() in text) == proved for part in claims)
+        assert ("Measured, not proved" in text) != proved
 
 
 @pytest.mark.parametrize("name", ["accuracy", "d90", "certificate", "ledger"])
