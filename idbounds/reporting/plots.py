@@ -41,6 +41,7 @@ def plot_accuracy(path: Path, *, spec: RunSpec, dimensions: Sequence[IntrinsicDi
         _draw_subspaces(axes, {d: accuracies_of(group) for d, group in groups.items() if d})
         _draw_levels(axes, dimensions)
         _label(axes, spec=spec, dims=[d for d in groups if d])
+        figure.legend(fontsize=7, frameon=False, loc="outside lower center", ncols=3)
         content = BytesIO()
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "idbounds"})
     return write_atomically(path, content.getvalue())
@@ -75,4 +76,3 @@ def _label(axes: Any, *, spec: RunSpec, dims: Sequence[int]) -> None:
     axes.set_ylabel(f"test accuracy (%), n = {spec.task.test.n}")
     axes.set_title(f"{spec.model.name} on {spec.task.name}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

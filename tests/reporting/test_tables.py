@@ -5,17 +5,20 @@ import re
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from importlib.resources import files
 from io import StringIO
 
 import pandas as pd
 import pytest
 from example_run import ERRORS, example_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pybtex.database import parse_file, parse_string
 
 from idbounds.core.errors import ConfigError
 from idbounds.reporting import percent, percent_up, references, round_up, used_keys, write_bibliography, write_tables
+from idbounds.reporting.table import to_csv, to_latex, to_markdown
+from idbounds.reporting.tables import certificate_table
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +56,9 @@ def test_rounding_sees_the_binary_value():
     assert percent_up(5e-324, digits=2) == "0.01"
 
 
+@settings(deadline=None)  # the first example loads jinja2 and tabulate
 @given(st.floats(0.12, 1.0))
 def test_a_printed_bound_is_never_below_the_stored_one(value):
-    from idbounds.reporting.table import to_csv, to_latex, to_markdown
-    from idbounds.reporting.tables import certificate_table
-
     run = example_run(training_bound=value)
     table = certificate_table(run.certificate_file, spec=run.spec, signature="")
     printed = (markdown_rows(to_markdown(table))[1][-1], latex_rows(to_latex(table))[0][-1])
@@ -166,9 +167,7 @@ def test_a_missing_package_is_named_with_its_remedy(package, tmp_path, monkeypat
 
 
 def test_every_reference_parses_and_is_complete():
-    from idbounds.reporting import bibliography
-
-    parsed = parse_file(str(bibliography.files("idbounds.reporting") / "references.bib"))
+    parsed = parse_file(str(files("idbounds.reporting") / "references.bib"))
     assert set(parsed.entries) == set(references())
     for key, entry in parsed.entries.items():
         assert entry.persons["author"], key
