@@ -19,7 +19,7 @@ shorter on fine Gaussian steps but 0.2 % to 3.5 % longer than the chain on Stude
 one and two standard deviations, and needs integer tables of a transcendental function; at the coarse steps that
 bounds prefer the chain is the shorter one.
 
-Source: Krichevsky & Trofimov, IEEE Trans. Inf. Theory 27(2), 1981.
+Source: Krichevsky & Trofimov, IEEE Trans. Inf. Theory 27(2), 1981; Elias, IEEE Trans. Inf. Theory 21(2), 1975.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idbounds.codes.arithmetic import ArithmeticDecoder, ArithmeticEncoder
-from idbounds.codes.bits import MAX_GAMMA, BitReader, BitWriter
+from idbounds.codes.bits import BitReader, BitWriter
 from idbounds.core.errors import ConfigError, CorruptMessageError
 
 #: Magnitudes up to here have adaptive counts. A step of an eighth of the standard deviation stays inside (32 / 8
 #: standard deviations); finer steps than that never paid in a bound, and the chain bounds the work per coefficient.
 NUM_LEVELS = 32
-#: The largest magnitude that the excess can name.
-MAX_MAGNITUDE = NUM_LEVELS - 1 + MAX_GAMMA
+#: The largest excess is 31 bits long, so that forged bytes cannot ask for an integer beyond int64.
+MAX_EXCESS = 2**31 - 1
+MAX_MAGNITUDE = NUM_LEVELS - 1 + MAX_EXCESS
 
 
 class _Chain:
@@ -108,7 +109,7 @@ def _decode_gamma(coder: ArithmeticDecoder) -> int:
     zeros = 0
     while not _decode_fair_bit(coder):
         zeros += 1
-        if zeros >= MAX_GAMMA.bit_length():
+        if zeros >= MAX_EXCESS.bit_length():
             raise CorruptMessageError(f"a coefficient lies beyond {MAX_MAGNITUDE}; get an unaltered copy of the file")
     excess = 1
     for _ in range(zeros):

@@ -14,6 +14,7 @@ Source: Witten, Neal & Cleary, CACM 30(6), 1987; Moffat, Neal & Witten, ACM TOIS
 from __future__ import annotations
 
 from idbounds.codes.bits import BitReader, BitWriter
+from idbounds.core.errors import CorruptMessageError
 
 #: Working precision in bits. With totals below 2^30, truncating range // total costs less than 2^-31 of a symbol.
 PRECISION = 62
@@ -61,7 +62,8 @@ class ArithmeticEncoder:
 class ArithmeticDecoder:
     """Decodes what `ArithmeticEncoder` wrote from the reader's position on; `finish` leaves the reader right behind it.
 
-    Raises CorruptMessageError as soon as a symbol needs bits that are not there.
+    Raises CorruptMessageError as soon as a symbol needs bits that are not there. What it accepts is exactly what the
+    encoder writes.
     """
 
     def __init__(self, reader: BitReader) -> None:
@@ -87,8 +89,16 @@ class ArithmeticDecoder:
         self._range <<= shift
 
     def finish(self) -> None:
-        """Consume the terminating bits."""
-        self._reader.skip(_termination(self._low, self._range))
+        """Consume the terminating bits, and refuse bits inside the final interval that are not its code word.
+
+        Such bits exist because the cell that they name may stick out of the interval; only the encoder's cell is
+        sure to fit, and accepting others would give one sequence two spellings.
+        """
+        tail = _termination(self._low, self._range)
+        self._reader.skip(tail)
+        grain = PRECISION - tail
+        if (self._low + self._value) >> grain != -(-self._low >> grain):
+            raise CorruptMessageError("the message ends in bits that no encoder writes; get an unaltered copy of the file")
 
 
 def _check(start: int, size: int, total: int) -> None:

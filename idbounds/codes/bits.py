@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from idbounds.core.errors import CorruptMessageError
 
-#: The largest number that Elias gamma may carry, 2^31 - 1, so that forged bytes cannot ask for a huge integer.
-MAX_GAMMA = 2**31 - 1
-
 
 class BitWriter:
     """Appends fields; `num_bits` says how many bits were written, `to_bytes` pads the last byte with zeros."""
@@ -21,15 +18,6 @@ class BitWriter:
             raise ValueError(f"value must fit in {width} bits, got {value}")
         self._fields.append((value, width))
         self.num_bits += width
-
-    def write_gamma(self, value: int) -> None:
-        """Append a positive integer in Elias gamma: floor(log2 v) zeros, then v in binary; 2 floor(log2 v) + 1 bits.
-
-        Source: Elias, IEEE Trans. Inf. Theory 21(2), 1975.
-        """
-        if not 1 <= value <= MAX_GAMMA:
-            raise ValueError(f"Elias gamma takes integers in [1, {MAX_GAMMA}], got {value}")
-        self.write(value, width=2 * value.bit_length() - 1)
 
     def to_bytes(self) -> bytes:
         """Everything written so far, padded with zero bits to whole bytes."""
@@ -68,12 +56,3 @@ class BitReader:
         first, last = start // 8, -(-(start + width) // 8)
         window = int.from_bytes(self._data[first:last].ljust(last - first, b"\0"), "big")
         return (window >> (8 * last - start - width)) & ((1 << width) - 1)
-
-    def read_gamma(self) -> int:
-        """One Elias gamma integer. Raises CorruptMessageError beyond `MAX_GAMMA`."""
-        zeros = 0
-        while not self.read(width=1):
-            zeros += 1
-            if zeros >= MAX_GAMMA.bit_length():
-                raise CorruptMessageError(f"the message holds a number above {MAX_GAMMA}; get an unaltered copy of the file")
-        return (1 << zeros) | self.read(width=zeros)

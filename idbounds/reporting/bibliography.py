@@ -14,9 +14,9 @@ from idbounds.core.values import RunSpec
 _ALWAYS = ("idbounds", "li2018measuring", "krichevsky1981performance", "witten1987arithmetic", "salmon2011parallel")
 
 #: Members of the registries by the names that specs and certificates carry.
-_PROJECTIONS: dict[str, tuple[str, ...]] = {"fastfood": ("le2013fastfood",)}
-_PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"said": ("aghajanyan2021intrinsic",)}
-_BOUNDS: dict[str, tuple[str, ...]] = {
+PROJECTIONS: dict[str, tuple[str, ...]] = {"dense": ("li2018measuring",), "fastfood": ("le2013fastfood",)}
+PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"full_weights": ("li2018measuring",), "said": ("aghajanyan2021intrinsic",)}
+BOUNDS: dict[str, tuple[str, ...]] = {
     "occam_binomial": ("langford2005tutorial", "lotfi2022pac"),
     "test_set": ("langford2005tutorial", "clopper1934use"),
 }
@@ -32,9 +32,9 @@ def references() -> dict[str, str]:
 
 def used_keys(spec: RunSpec, *, families: tuple[str, ...]) -> tuple[str, ...]:
     """Sorted citation keys for a run: data, model, projection, parametrization, bounds (`families`), and the tools."""
-    keys = {*_ALWAYS, *_PROJECTIONS.get(spec.projection, ()), *_PARAMETRIZATIONS.get(spec.parametrization, ())}
+    keys = {*_ALWAYS, *PROJECTIONS.get(spec.projection, ()), *PARAMETRIZATIONS.get(spec.parametrization, ())}
     for family in families:
-        keys.update(_BOUNDS.get(family, ()))
+        keys.update(BOUNDS.get(family, ()))
     for cited in (spec.task.citation_key, spec.model.citation_key):
         keys.update(key.strip() for key in (cited or "").split(",") if key.strip())  # as in \cite{one,two}
     return tuple(sorted(keys))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import math
 import re
 import sys
@@ -16,7 +17,16 @@ from hypothesis import strategies as st
 from pybtex.database import parse_file, parse_string
 
 from idbounds.core.errors import ConfigError
-from idbounds.reporting import percent, percent_up, references, round_up, used_keys, write_bibliography, write_tables
+from idbounds.reporting import (
+    bibliography,
+    percent,
+    percent_up,
+    references,
+    round_up,
+    used_keys,
+    write_bibliography,
+    write_tables,
+)
 from idbounds.reporting.table import to_csv, to_latex, to_markdown
 from idbounds.reporting.tables import certificate_table
 
@@ -194,3 +204,19 @@ def test_bibliography_has_exactly_the_used_entries(tmp_path):
     assert "mcallester1999pac" not in keys
     assert "% unheard2031of: cited by this run and not known to idbounds" in text
     assert parsed.entries["clopper1934use"].fields["year"] == "1934"
+
+
+def test_every_bound_has_its_bibliography_line():
+    assert set(bibliography.BOUNDS) == set(importlib.import_module("idbounds.bounds").BOUNDS)
+
+
+def test_every_projection_and_parametrization_has_its_bibliography_line():
+    pytest.importorskip("torch")
+    parametrizations = importlib.import_module("idbounds.measurement.parametrizations").PARAMETRIZATIONS
+    assert set(bibliography.PROJECTIONS) == set(importlib.import_module("idbounds.projections").PROJECTIONS)
+    assert set(bibliography.PARAMETRIZATIONS) == set(parametrizations)
+
+
+def test_every_bibliography_line_has_its_entries():
+    for lines in (bibliography.BOUNDS, bibliography.PROJECTIONS, bibliography.PARAMETRIZATIONS):
+        assert {key for keys in lines.values() for key in keys} <= set(references())
