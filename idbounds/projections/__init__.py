@@ -28,7 +28,7 @@ def projection(
     family: str,
     *,
     d: int,
-    D: int | None = None,  # noqa: N803 - the field's symbol
+    D: int | None = None,
     layout: tuple[tuple[str, int], ...] | None = None,
     seed: int = 0,
     allocation: str = "global",

@@ -1,0 +1,5 @@
+"""`python -m idbounds`."""
+
+from idbounds.cli import main
+
+main()

@@ -1,0 +1,177 @@
+"""The configuration file of a run: TOML, checked, with a commented example."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from idbounds.core.errors import ConfigError
+from idbounds.core.records import describe
+
+Positive = Annotated[float, Field(gt=0)]
+Size = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Section(BaseModel):
+    """A table of the file; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    """Which pretrained encoder."""
+
+    source: str
+    revision: str | None = None
+    name: str | None = None
+    citation_key: str | None = None
+    max_length: Size = 64
+    head_seed: Seed = 0
+
+
+class DataSection(Section):
+    """Which labelled text: files, a Hugging Face data set, or the built-in demonstration."""
+
+    builtin: Literal["bbc_news"] | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    dataset: str | None = None
+    subset: str | None = None
+    revision: str | None = None
+    text_columns: tuple[str, ...] = Field(default=("text",), min_length=1, max_length=2)
+    label_column: str = "label"
+    validation_fraction: Positive = 0.15
+    test_fraction: Positive = 0.25
+    max_train: Size | None = None
+    max_validation: Size | None = None
+    max_test: Size | None = None
+    split_seed: Seed = 0
+    name: str | None = None
+    licence: str = "not declared"
+    citation_key: str | None = None
+    overlap: str = "not declared"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.builtin, self.dataset)) > 1 or (
+            self.train is None and self.builtin is None and self.dataset is None
+        ):
+            raise ValueError("give exactly one of builtin, dataset (with train = its split), or train (a file)")
+        if self.dataset is not None and self.train is None:
+            raise ValueError('with dataset, name its training split, for instance train = "train"')
+        return self
+
+
+class MeasurementSection(Section):
+    """What is trained."""
+
+    parametrization: str = "said"
+    projection: str = "fastfood"
+    allocation: Literal["global", "per_tensor"] = "global"
+    dims: tuple[Size, ...] = Field(default=(100, 300, 1000), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0, 1), min_length=1)
+    learning_rates: tuple[Positive, ...] = Field(default=(3.0, 9.0), min_length=1)
+    full_learning_rates: tuple[Positive, ...] = Field(default=(1e-4,), min_length=1)
+    batch_size: Size = 32
+    steps: Size = 300
+    quantization_steps: Size = 150
+    eval_batch_size: Size = 64
+    metric: Literal["accuracy"] = "accuracy"
+
+
+class CertificateSection(Section):
+    """What is certified."""
+
+    delta: float = Field(default=0.05, gt=0, lt=1)
+
+
+class Config(Section):
+    """A whole run. Paths are relative to the file that names them."""
+
+    output: str
+    model: ModelSection
+    data: DataSection
+    measurement: MeasurementSection = MeasurementSection()
+    certificate: CertificateSection = CertificateSection()
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a TOML file; its relative paths become absolute."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no such file: {path}; `idbounds init` writes an example") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return _resolve(parse_config(raw, where=str(path)), base=path.resolve().parent)
+
+
+def parse_config(raw: object, *, where: str) -> Config:
+    """Check an already parsed configuration."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {describe(error)}") from None
+
+
+def _resolve(config: Config, *, base: Path) -> Config:
+    """Absolute paths for the output, for data files, and for a model that is a local folder."""
+
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str((base / Path(path).expanduser()).resolve())
+
+    data = config.data
+    if data.dataset is None:
+        data = data.model_copy(update={key: absolute(getattr(data, key)) for key in ("train", "validation", "test")})
+    model = config.model
+    if (base / Path(model.source).expanduser()).is_dir():
+        model = model.model_copy(update={"source": absolute(model.source)})
+    return config.model_copy(update={"output": absolute(config.output), "data": data, "model": model})
+
+
+EXAMPLE = '''\
+# A run of idbounds: measure d90, write a message, certify it.   idbounds run THIS-FILE
+# Paths are relative to this file.
+
+output = "runs/my-task"            # everything is written here; a second run resumes
+
+[model]
+source = "path/to/model"           # a folder with config.json and weights, or a Hugging Face name
+# revision = "main"                # of a Hugging Face model
+max_length = 64                    # tokens; longer texts are cut
+head_seed = 0                      # the new classification head is drawn from this seed
+
+[data]
+train = "train.tsv"                # csv, tsv, jsonl or parquet; also .csv.gz and so on
+# validation = "dev.tsv"           # learning rates are chosen here; without it, a part of train
+# test = "test.tsv"                # accuracies are reported here; without it, a part of train
+# dataset = "glue"                 # instead of files: a Hugging Face data set, with subset and split names:
+# subset = "sst2"                  #   train = "train", test = "validation"
+text_columns = ["sentence"]        # one column, or two for pairs
+label_column = "label"
+# max_train = 5000                 # use at most so many examples
+licence = "not declared"           # printed in the tables
+overlap = "not declared"           # what is known about these data and the model's pretraining; printed in the certificate
+
+[measurement]
+parametrization = "said"           # "said" or "full_weights" (DID)
+projection = "fastfood"            # "fastfood" or "dense"
+allocation = "global"              # "global" or "per_tensor"
+dims = [100, 300, 1000]            # the grid of d, every trained number counted
+seeds = [0, 1]                     # projections, orders of examples and dropout
+learning_rates = [3.0, 9.0]        # length of one Adam step in the subspace (each number gets this / sqrt(d));
+                                   #   the best on validation is taken for each d
+full_learning_rates = [1e-4]       # Adam's own, for full fine-tuning
+batch_size = 32
+steps = 300                        # training steps of each trial
+quantization_steps = 150           # further steps with the rounding in place, for the message
+
+[certificate]
+delta = 0.05                       # the bound holds with probability 1 - delta
+'''

@@ -1,0 +1,144 @@
+"""What the command line prints: progress while it measures, and the results afterwards."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from idbounds.core.values import Certificate, Trial
+from idbounds.pipeline import MESSAGE_FILE, Result
+from idbounds.reporting import percent, percent_up
+from idbounds.verification import Verification
+
+
+class ProgressBar:
+    """A reporter that draws a bar on a terminal, and prints a line a trial anywhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("steps · loss {task.fields[loss]} ·"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("loading", total=None, loss="–")
+        self._label, self._started = "", time.monotonic()
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def plan(self, *, steps: int) -> None:
+        """A new count of steps to do."""
+        self._bar.reset(self._task, total=steps, description="training", loss="–")
+
+    def begin(self, *, label: str, d: int, seed: int) -> None:
+        """Name what is trained now."""
+        self._label = f"{label} · {_subspace(d)} · seed {seed}"
+        self._started = time.monotonic()
+        self._bar.update(self._task, description=self._label)
+
+    def step(self, *, step: int, steps: int, loss: float) -> None:
+        """Advance by one step."""
+        self._bar.update(self._task, advance=1, loss=f"{loss:.3f}")
+        if step == steps and not self._console.is_terminal:
+            self._console.print(f"{self._label} · {steps} steps · loss {loss:.3f} · {time.monotonic() - self._started:.0f} s")
+
+    def finished(self, trial: Trial) -> None:
+        """One line for a finished or failed trial."""
+        head = f"{_subspace(trial.key.d)} · seed {trial.key.seed} · rate {trial.key.learning_rate:g}"
+        if trial.validation is None or trial.test is None:
+            self._console.print(f"  {head} · failed: {trial.reason}", highlight=False)
+            return
+        accuracies = f"validation {percent(trial.validation.accuracy)} %, test {percent(trial.test.accuracy)} %"
+        self._console.print(f"  {head} · {accuracies} · {trial.seconds:.0f} s", highlight=False)
+
+    def say(self, text: str) -> None:
+        """A line."""
+        self._console.print(text, highlight=False)
+
+
+def print_result(console: Console, result: Result) -> None:
+    """Accuracies, d90, message and certificate of a run, and where the files are."""
+    spec, certificate = result.spec, result.certificate
+    console.print(_accuracy_table(result))
+    for dimension in result.dimensions:
+        console.print(
+            f"{dimension} ({dimension.rule}: {percent(dimension.target_accuracy)} % "
+            f"of full fine-tuning's {percent(dimension.baseline_accuracy)} %)",
+            highlight=False,
+        )
+    message = result.message
+    console.print(
+        f"\nmessage: {message.num_bytes} bytes in {MESSAGE_FILE}, {message.complexity.num_bits:.0f} of its bits depend on the data "
+        f"(d = {message.d}, seed {message.seed}, step {message.step:.4g})",
+        highlight=False,
+    )
+    console.print(_certificate_table(result))
+    console.print(f"theorem: {certificate.training.theorem} [{certificate.training.source}]", highlight=False)
+    console.print("assumes:", highlight=False)
+    for assumption in certificate.training.assumptions:
+        console.print(f"  - {assumption}", highlight=False)
+    console.print(f"\nδ = {spec.delta:g} for each bound. Files: {', '.join(sorted(result.files))}", highlight=False)
+
+
+def print_verification(console: Console, verification: Verification) -> None:
+    """Every number, claimed and recomputed."""
+    table = Table(title="verification", title_justify="left")
+    for head in ("number", "claimed", "recomputed", ""):
+        table.add_column(head)
+    for comparison in verification.comparisons:
+        mark = "agrees" if comparison.agrees else "DIFFERS"
+        table.add_row(comparison.what, _short(comparison.claimed), _short(comparison.recomputed), mark)
+    console.print(table)
+    console.print("verified: every number agrees" if verification.agrees else "NOT verified", highlight=False)
+
+
+def _accuracy_table(result: Result) -> Table:
+    table = Table(title=f"\n{result.spec.task.name}: test accuracy", title_justify="left")
+    table.add_column("d", justify="right")
+    table.add_column("mean over seeds", justify="right")
+    table.add_column("each seed")
+    finished = [trial for trial in result.trials if trial.test is not None]
+    for d, rate in sorted({(trial.key.d, trial.key.learning_rate) for trial in finished}, key=lambda pair: (pair[0] or 10**12, pair[1])):
+        same = [trial.test.accuracy for trial in finished if (trial.key.d, trial.key.learning_rate) == (d, rate) and trial.test]
+        each = ", ".join(percent(accuracy) for accuracy in same)
+        table.add_row(f"{_subspace(d)} (rate {rate:g})", f"{percent(sum(same) / len(same))} %", each)
+    return table
+
+
+def _certificate_table(result: Result) -> Table:
+    certificate = result.certificate
+    table = Table(title="\nrisk of the decoded network", title_justify="left")
+    for head in ("from", "errors", "bits", "true risk at most"):
+        table.add_column(head, justify="left" if head == "from" else "right")
+    for label, one in (("training set", certificate.training), ("held-out test set", certificate.held_out)):
+        table.add_row(label, _counts(one), f"{one.complexity.num_bits:.0f}", f"{percent_up(one.value)} %")
+    table.add_row("majority class (for scale)", "", "", f"{percent(certificate.majority_error)} %")
+    return table
+
+
+def _counts(certificate: Certificate) -> str:
+    evidence = certificate.evidence
+    return f"{evidence.errors} of {evidence.n} ({percent(evidence.empirical_risk)} %)"
+
+
+def _subspace(d: int) -> str:
+    return f"d = {d}" if d else "full fine-tuning"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else text[:12] + "…"

@@ -1,0 +1,310 @@
+"""The one door between measurement and theory: from a configuration to trials, d90, a message and a certificate.
+
+A run is a folder: config.json, spec.json, trials.sqlite, vectors/, d90.*.json, message.idb,
+certificate.json, tables and a figure. Steps write as they finish, and a second run takes up where the
+first one stopped.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+import idbounds
+from idbounds.bounds import BOUNDS
+from idbounds.codes import UniformStep, decode_message, encode_message
+from idbounds.config import Config
+from idbounds.core.errors import ConfigError
+from idbounds.core.records import write_atomically
+from idbounds.core.units import bits_to_nats
+from idbounds.core.values import (
+    CertificateFile,
+    Complexity,
+    Evidence,
+    IntrinsicDimension,
+    Menu,
+    Message,
+    RunSpec,
+    Score,
+    Task,
+    TrainingSpec,
+    Trial,
+)
+from idbounds.estimation import intrinsic_dimension
+from idbounds.loading import load_splits, task_of
+from idbounds.measurement.models import Pretrained, Tokenized, load_pretrained, tokenize
+from idbounds.measurement.parametrizations import parametrization_by_name
+from idbounds.measurement.progress import Reporter, Silent
+from idbounds.measurement.store import TrialStore
+from idbounds.measurement.sweep import FULL_FINE_TUNING, Sweep, coordinate_rate, make_subspace
+from idbounds.measurement.training import count_errors, train
+from idbounds.projections import projection_family
+from idbounds.reporting import plot_accuracy, write_tables
+
+SPEC_FILE, CONFIG_FILE = "spec.json", "config.json"
+MESSAGE_FILE, CERTIFICATE_FILE = "message.idb", "certificate.json"
+FIGURE_FILE = "accuracy.svg"
+
+#: Bits a coordinate of a Gaussian rounded to a step of one standard deviation: its entropy is 2.10 bits
+#: (h = log2(sqrt(2 pi e)) = 2.05 plus the discreteness). Used to rank trials, never in a bound.
+_BITS_PER_COORDINATE = 2.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration with everything loaded that training and counting need."""
+
+    config: Config
+    spec: RunSpec
+    pretrained: Pretrained
+    data: Mapping[str, Tokenized]
+    reporter: Reporter
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return Path(self.config.output)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a whole run gives."""
+
+    spec: RunSpec
+    trials: tuple[Trial, ...]
+    dimensions: tuple[IntrinsicDimension, ...]
+    message: Message
+    certificate: CertificateFile
+    files: Mapping[str, Path]
+
+
+def run(config: Config, *, reporter: Reporter | None = None) -> Result:
+    """The whole path: trials, d90, message, certificate, tables and figure, all written to `config.output`."""
+    prepared = prepare(config, reporter=reporter)
+    trials = measure(prepared)
+    dimensions = estimate(prepared, trials=trials)
+    content = compress(prepared, trials=trials)
+    certificate, message = certify(prepared, content=content)
+    files = publish(prepared, trials=trials, dimensions=dimensions, message=message, certificate=certificate)
+    return Result(prepared.spec, tuple(trials), dimensions, message, certificate, files)
+
+
+def prepare(config: Config, *, reporter: Reporter | None = None) -> Run:
+    """Load data and model, fix the specification, and write it before anything is trained.
+
+    Raises:
+        ConfigError: wrong names or sizes, or the output folder holds another run.
+        DataError: the data cannot be used.
+    """
+    parametrization_by_name(config.measurement.parametrization)
+    projection_family(config.measurement.projection)
+    prepared = load(config, reporter=reporter)
+    folder, spec = prepared.folder, prepared.spec
+    if (folder / SPEC_FILE).exists() and RunSpec.read(folder / SPEC_FILE).sha256 != spec.sha256:
+        raise ConfigError(f"{folder} holds the results of another specification; choose another output folder")
+    spec.write(folder / SPEC_FILE)
+    write_atomically(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+    return prepared
+
+
+def load(config: Config, *, reporter: Reporter | None = None) -> Run:
+    """Load data and model and make the specification; writes nothing."""
+    reporter = reporter or Silent()
+    splits, sources = load_splits(config.data)
+    reporter.say(
+        f"data: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test examples, "
+        f"{len(splits.label_names)} classes, {splits.duplicates_removed} duplicates removed"
+    )
+    model = config.model
+    pretrained = load_pretrained(
+        model.source,
+        num_labels=len(splits.label_names),
+        max_length=model.max_length,
+        head_seed=model.head_seed,
+        eval_batch_size=config.measurement.eval_batch_size,
+        revision=model.revision,
+        name=model.name,
+        citation_key=model.citation_key,
+    )
+    reporter.say(f"model: {pretrained.spec.name}, D = {pretrained.spec.num_weights:,} weights")
+    data = {
+        part: tokenize(getattr(splits, part), tokenizer=pretrained.tokenizer, max_length=model.max_length)
+        for part in ("train", "validation", "test")
+    }
+    spec = _specification(config, task=task_of(splits, sources), pretrained=pretrained)
+    return Run(config=config, spec=spec, pretrained=pretrained, data=data, reporter=reporter)
+
+
+def measure(run: Run) -> list[Trial]:
+    """Train every trial that the run's folder does not hold yet."""
+    with TrialStore(run.folder) as store:
+        return Sweep(run.pretrained.model, data=run.data, spec=run.spec, store=store, reporter=run.reporter).run()
+
+
+def estimate(run: Run, *, trials: Sequence[Trial]) -> tuple[IntrinsicDimension, ...]:
+    """d90 under each rule."""
+    test = run.spec.task.test
+    rules = get_args(IntrinsicDimension.model_fields["rule"].annotation)
+    dimensions = tuple(
+        intrinsic_dimension(
+            trials, parametrization=run.spec.parametrization, majority_accuracy=1 - test.majority_errors / test.n, rule=rule
+        )
+        for rule in rules
+    )
+    for dimension in dimensions:
+        dimension.write(run.folder / f"d90.{dimension.rule}.json")
+    return dimensions
+
+
+def compress(run: Run, *, trials: Sequence[Trial]) -> bytes:
+    """Train the most promising trial on with the rounding in place, and write it as a message.
+
+    The trial is chosen on the validation split; d, seed and step are in the message and paid for, so the
+    choice needs no further charge.
+    """
+    chosen = choose_trial(run.spec, trials=trials)
+    key, settings = chosen.key, run.spec.training
+    subspace = make_subspace(run.pretrained.model, spec=run.spec, d=key.d, seed=key.seed)
+    with TrialStore(run.folder) as store:
+        subspace.set_coordinates(store.vector(str(chosen.vector_sha256)))
+    quantizer = UniformStep()
+    # One standard deviation: about 2 bits a coordinate, a loss that training with rounding makes up for.
+    index = quantizer.nearest_index(float(subspace.theta_d.detach().std()))
+    step = quantizer.step(index)
+    subspace.rounding_step = step
+    run.reporter.plan(steps=settings.quantization_steps)
+    run.reporter.begin(label="message", d=key.d, seed=key.seed)
+    train(
+        subspace,
+        [subspace.theta_d],
+        data=run.data["train"],
+        learning_rate=coordinate_rate(key),
+        steps=settings.quantization_steps,
+        seed=key.seed,
+        settings=settings,
+        progress=lambda number, steps, loss: run.reporter.step(step=number, steps=steps, loss=loss),
+    )
+    quantized = quantizer.quantize(subspace.theta_d.detach().numpy(), step=step)
+    return encode_message(quantized=quantized, step_index=index, d=key.d, seed=key.seed, spec=run.spec)
+
+
+def choose_trial(spec: RunSpec, *, trials: Sequence[Trial]) -> Trial:
+    """The finished subspace trial with the smallest predicted bound: validation risk, and about 2 bits a coordinate."""
+    finished = [trial for trial in trials if trial.status == "finished" and trial.key.method != FULL_FINE_TUNING]
+    if not finished:
+        reasons = sorted({trial.reason for trial in trials if trial.reason})
+        raise ConfigError(f"no subspace trial finished, so there is nothing to certify: {'; '.join(reasons) or 'none was run'}")
+    n = spec.task.train.n
+
+    def predicted(trial: Trial) -> float:
+        risk = trial.validation.risk if trial.validation is not None else 1.0
+        nats = bits_to_nats(_BITS_PER_COORDINATE * trial.key.d)
+        return float(BOUNDS["occam_binomial"].from_counts(errors=round(risk * n), n=n, complexity_nats=nats, delta=spec.delta))
+
+    return min(finished, key=predicted)
+
+
+def certify(run: Run, *, content: bytes) -> tuple[CertificateFile, Message]:
+    """Decode a message, count the decoded network's errors, and certify what was counted."""
+    certificate = certificate_of(content, spec=run.spec, model=run.pretrained.model, data=run.data)
+    write_atomically(run.folder / MESSAGE_FILE, content)
+    certificate.write(run.folder / CERTIFICATE_FILE)
+    return certificate, decode_message(content, spec=run.spec).message
+
+
+def certificate_of(content: bytes, *, spec: RunSpec, model: nn.Module, data: Mapping[str, Tokenized]) -> CertificateFile:
+    """The certificate that a message's bytes support on this machine; writes nothing.
+
+    Everything it needs beside the bytes was fixed before training: the specification, θ₀ and the data.
+    """
+    decoded = decode_message(content, spec=spec)
+    subspace = make_subspace(model, spec=spec, d=decoded.d, seed=decoded.seed)
+    subspace.set_coordinates(torch.from_numpy(decoded.coefficients))
+    scores = {part: count_errors(subspace, data[part], batch_size=spec.model.eval_batch_size) for part in ("train", "test")}
+    task = spec.task
+    training = BOUNDS["occam_binomial"].certify(
+        _evidence(task, "train", scores["train"]), decoded.message.complexity, delta=spec.delta
+    )
+    held_out = BOUNDS["test_set"].certify(_evidence(task, "test", scores["test"]), Complexity(ledger=()), delta=spec.delta)
+    return CertificateFile(
+        spec_sha256=spec.sha256,
+        message_sha256=decoded.message.file_sha256,
+        training=training.model_copy(update={"assumptions": (*training.assumptions, *_assumptions(spec))}),
+        held_out=held_out,
+        majority_error=task.test.majority_errors / task.test.n,
+        versions=_versions(),
+    )
+
+
+def publish(
+    run: Run,
+    *,
+    trials: Sequence[Trial],
+    dimensions: Sequence[IntrinsicDimension],
+    message: Message,
+    certificate: CertificateFile,
+) -> dict[str, Path]:
+    """Write the tables, their bibliography and the figure into the run's folder; returns the paths by name."""
+    tables = write_tables(
+        run.folder,
+        certificate_file=certificate,
+        spec=run.spec,
+        message=message,
+        dimensions=dimensions,
+        trials=trials,
+        code="uniform step, adaptive arithmetic code",
+    )
+    figure = plot_accuracy(run.folder / FIGURE_FILE, spec=run.spec, dimensions=dimensions, trials=trials)
+    return {**tables, FIGURE_FILE: figure}
+
+
+def _evidence(task: Task, part: Literal["train", "test"], score: Score) -> Evidence:
+    return Evidence(errors=score.errors, n=score.n, split=part, examples_sha256=getattr(task, part).sha256_of_examples)
+
+
+def _specification(config: Config, *, task: Task, pretrained: Pretrained) -> RunSpec:
+    measurement = config.measurement
+    return RunSpec.checked(
+        task=task,
+        model=pretrained.spec,
+        parametrization=measurement.parametrization,
+        projection=measurement.projection,
+        allocation=measurement.allocation,
+        menu=Menu.checked(dims=measurement.dims, seeds=measurement.seeds),
+        training=TrainingSpec.checked(
+            learning_rates=measurement.learning_rates,
+            full_learning_rates=measurement.full_learning_rates,
+            batch_size=measurement.batch_size,
+            steps=measurement.steps,
+            quantization_steps=measurement.quantization_steps,
+        ),
+        delta=config.certificate.delta,
+        idbounds_version=idbounds.__version__,
+    )
+
+
+def _assumptions(spec: RunSpec) -> tuple[str, ...]:
+    """What the certificate rests on beside its theorem's assumptions, in words that a reader can check."""
+    return (
+        f"θ₀ ({spec.model.name}), its tokenizer, the head's seed and the specification were fixed without looking at the sample",
+        f"overlap of the data with the model's pretraining: {spec.task.declared_overlap}",
+        f"{spec.task.duplicates_removed} duplicate texts were removed before splitting; the n examples are distinct",
+        "the predictor is the decoded network in eval mode, a function of one input; a tie counts as an error",
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "transformers", "tokenizers", "numpy", "scipy")
+    return {
+        "idbounds": idbounds.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{package: metadata.version(package) for package in packages},
+    }

@@ -1,0 +1,121 @@
+"""Check somebody's certificate: decode, rebuild, count again, recompute, compare number by number."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from idbounds.config import Config, parse_config
+from idbounds.core.errors import DataError, VerificationError
+from idbounds.core.values import Certificate, CertificateFile, RunSpec
+from idbounds.measurement.progress import Reporter
+from idbounds.pipeline import CERTIFICATE_FILE, CONFIG_FILE, MESSAGE_FILE, SPEC_FILE, certificate_of, load
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of a certificate beside the recomputed one."""
+
+    what: str
+    claimed: object
+    recomputed: object
+
+    @property
+    def agrees(self) -> bool:
+        """Equal, in every bit."""
+        return self.claimed == self.recomputed
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All comparisons, and the bound that this machine supports."""
+
+    comparisons: tuple[Comparison, ...]
+    supported: CertificateFile
+
+    @property
+    def agrees(self) -> bool:
+        """True if every number agrees."""
+        return all(comparison.agrees for comparison in self.comparisons)
+
+    def require(self) -> None:
+        """Raise VerificationError naming every number that does not agree."""
+        wrong = [f"{c.what}: claimed {c.claimed}, recomputed {c.recomputed}" for c in self.comparisons if not c.agrees]
+        if wrong:
+            raise VerificationError(
+                f"the certificate does not agree: {'; '.join(wrong)}; this machine supports the bound {self.supported.training.value:.6f}"
+            )
+
+
+def verify(folder: Path, *, config: Config | None = None, reporter: Reporter | None = None) -> Verification:
+    """Recompute the certificate in a run's folder from its message, its specification, the model and the data.
+
+    Args:
+        folder: holds spec.json, message.idb, certificate.json and config.json.
+        config: where model and data lie on this machine, if not where the run's own config.json says.
+
+    Raises:
+        CorruptMessageError: the message was altered or belongs to another specification.
+        DataError: a file is missing, or the data or the model are not those of the certificate.
+    """
+    folder = Path(folder)
+    claimed = CertificateFile.read(folder / CERTIFICATE_FILE)
+    spec = RunSpec.read(folder / SPEC_FILE)
+    try:
+        content = (folder / MESSAGE_FILE).read_bytes()
+    except OSError:
+        raise DataError(f"no such file: {folder / MESSAGE_FILE}") from None
+    if claimed.spec_sha256 != spec.sha256:
+        raise DataError(
+            f"the certificate was made for specification {claimed.spec_sha256[:12]}…, {folder / SPEC_FILE} is {spec.sha256[:12]}…"
+        )
+    run = load(config or _own_config(folder), reporter=reporter)
+    _same_parents(claimed=spec, found=run.spec)
+    supported = certificate_of(content, spec=spec, model=run.pretrained.model, data=run.data)
+    return Verification(tuple(_compare(claimed, supported)), supported)
+
+
+def _own_config(folder: Path) -> Config:
+    path = folder / CONFIG_FILE
+    try:
+        return parse_config(json.loads(path.read_bytes()), where=str(path))
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}; give --config with the places of model and data") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not readable JSON: {error}") from None
+
+
+def _same_parents(*, claimed: RunSpec, found: RunSpec) -> None:
+    """Refuse other data or another model before anything is counted."""
+    pairs = {
+        "the training examples": (claimed.task.train.sha256_of_examples, found.task.train.sha256_of_examples),
+        "the test examples": (claimed.task.test.sha256_of_examples, found.task.test.sha256_of_examples),
+        "the model's weights θ₀": (claimed.model.theta0_sha256, found.model.theta0_sha256),
+        "the tokenizer": (claimed.model.tokenizer_sha256, found.model.tokenizer_sha256),
+    }
+    for what, (wanted, here) in pairs.items():
+        if wanted != here:
+            raise DataError(f"{what} have hash {here[:12]}… here, the certificate names {wanted[:12]}…; give the ones it was made from")
+
+
+def _compare(claimed: CertificateFile, found: CertificateFile) -> list[Comparison]:
+    comparisons = [Comparison("SHA-256 of the message", claimed.message_sha256, found.message_sha256)]
+    for label, one, two in (("training", claimed.training, found.training), ("held-out", claimed.held_out, found.held_out)):
+        comparisons += [Comparison(f"{label} {what}", read(one), read(two)) for what, read in _NUMBERS.items()]
+    return [*comparisons, Comparison("majority-class error", claimed.majority_error, found.majority_error)]
+
+
+#: What a certificate claims, by name.
+_NUMBERS = {
+    "errors": lambda certificate: certificate.evidence.errors,
+    "n": lambda certificate: certificate.evidence.n,
+    "bits": lambda certificate: certificate.complexity.num_bits,
+    "delta": lambda certificate: certificate.delta,
+    "bound": lambda certificate: certificate.value,
+    "everything else": lambda certificate: _remainder(certificate),
+}
+
+
+def _remainder(certificate: Certificate) -> str:
+    return certificate.model_copy(update={"value": 0.0}).sha256
