@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,10 +17,8 @@ _ALWAYS = ("idbounds", "li2018measuring", "krichevsky1981performance", "witten19
 #: Members of the registries by the names that specs and certificates carry.
 PROJECTIONS: dict[str, tuple[str, ...]] = {"dense": ("li2018measuring",), "fastfood": ("le2013fastfood",)}
 PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"full_weights": ("li2018measuring",), "said": ("aghajanyan2021intrinsic",)}
-BOUNDS: dict[str, tuple[str, ...]] = {
-    "occam_binomial": ("langford2005tutorial", "lotfi2022pac"),
-    "test_set": ("langford2005tutorial", "clopper1934use"),
-}
+
+_KEY = re.compile(r"\b[a-z]+(?:19|20)\d\d[a-z]+\b")
 
 
 @cache
@@ -30,17 +29,21 @@ def references() -> dict[str, str]:
     return {entry["key"]: entry[0] for entry in entries}
 
 
-def used_keys(spec: RunSpec, *, families: tuple[str, ...]) -> tuple[str, ...]:
-    """Sorted citation keys for a run: data, model, projection, parametrization, bounds (`families`), and the tools."""
+def used_keys(spec: RunSpec, *, sources: Sequence[str]) -> tuple[str, ...]:
+    """Sorted citation keys for a run: data, model, projection, parametrization, theorems, and the tools.
+
+    Args:
+        spec: of the run.
+        sources: the `source` of each certificate, which names its works by their keys.
+    """
     keys = {*_ALWAYS, *PROJECTIONS.get(spec.projection, ()), *PARAMETRIZATIONS.get(spec.parametrization, ())}
-    for family in families:
-        keys.update(BOUNDS.get(family, ()))
+    keys.update(key for source in sources for key in _KEY.findall(source))
     for cited in (spec.task.citation_key, spec.model.citation_key):
         keys.update(key.strip() for key in (cited or "").split(",") if key.strip())  # as in \cite{one,two}
     return tuple(sorted(keys))
 
 
-def write_bibliography(path: Path, *, keys: tuple[str, ...]) -> Path:
+def write_bibliography(path: Path, *, keys: Sequence[str]) -> Path:
     """Write the entries of `keys`; a key that idbounds has no entry for becomes a comment that says so."""
     known = references()
     entries = [known.get(key, f"% {key}: cited by this run and not known to idbounds; add its entry here") for key in keys]

@@ -50,8 +50,7 @@ def write_tables(
     )
     rendered = {f"{table.name}.{suffix}": render(table) for table in tables for suffix, render in FORMATS.items()}
     paths = {name: write_atomically(Path(folder) / name, text.encode()) for name, text in rendered.items()}
-    families = (certificate_file.training.family, certificate_file.held_out.family)
-    keys = used_keys(spec, families=families)
+    keys = used_keys(spec, sources=(certificate_file.training.source, certificate_file.held_out.source))
     return {**paths, "references.bib": write_bibliography(Path(folder) / "references.bib", keys=keys)}
 
 
