@@ -82,7 +82,8 @@ def print_result(console: Console, result: Result) -> None:
         )
     message = result.message
     console.print(
-        f"\nmessage: {message.num_bytes} bytes in {MESSAGE_FILE}, {message.complexity.num_bits:.0f} of its bits depend on the data "
+        f"\nmessage: {message.num_bytes} bytes in {MESSAGE_FILE}, "
+        f"{message.complexity.num_bits:.0f} of its bits depend on the data "
         f"(d = {message.d}, seed {message.seed}, step {message.step:.4g})",
         highlight=False,
     )
@@ -111,9 +112,11 @@ def _accuracy_table(result: Result) -> Table:
     table.add_column("d", justify="right")
     table.add_column("mean over seeds", justify="right")
     table.add_column("each seed")
-    finished = [trial for trial in result.trials if trial.test is not None]
-    for d, rate in sorted({(trial.key.d, trial.key.learning_rate) for trial in finished}, key=lambda pair: (pair[0] or 10**12, pair[1])):
-        same = [trial.test.accuracy for trial in finished if (trial.key.d, trial.key.learning_rate) == (d, rate) and trial.test]
+    groups: dict[tuple[int, float], list[float]] = {}
+    for trial in result.trials:
+        if trial.test is not None:
+            groups.setdefault((trial.key.d, trial.key.learning_rate), []).append(trial.test.accuracy)
+    for (d, rate), same in groups.items():
         each = ", ".join(percent(accuracy) for accuracy in same)
         table.add_row(f"{_subspace(d)} (rate {rate:g})", f"{percent(sum(same) / len(same))} %", each)
     return table

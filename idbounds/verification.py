@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,8 @@ class Verification:
         wrong = [f"{c.what}: claimed {c.claimed}, recomputed {c.recomputed}" for c in self.comparisons if not c.agrees]
         if wrong:
             raise VerificationError(
-                f"the certificate does not agree: {'; '.join(wrong)}; this machine supports the bound {self.supported.training.value:.6f}"
+                f"the certificate does not agree: {'; '.join(wrong)}; "
+                f"this machine supports the bound {self.supported.training.value:.6f}"
             )
 
 
@@ -68,7 +70,8 @@ def verify(folder: Path, *, config: Config | None = None, reporter: Reporter | N
         raise DataError(f"no such file: {folder / MESSAGE_FILE}") from None
     if claimed.spec_sha256 != spec.sha256:
         raise DataError(
-            f"the certificate was made for specification {claimed.spec_sha256[:12]}…, {folder / SPEC_FILE} is {spec.sha256[:12]}…"
+            f"the certificate was made for specification {claimed.spec_sha256[:12]}…, "
+            f"{folder / SPEC_FILE} is {spec.sha256[:12]}…; restore the one it was made for"
         )
     run = load(config or _own_config(folder), reporter=reporter)
     _same_parents(claimed=spec, found=run.spec)
@@ -96,26 +99,28 @@ def _same_parents(*, claimed: RunSpec, found: RunSpec) -> None:
     }
     for what, (wanted, here) in pairs.items():
         if wanted != here:
-            raise DataError(f"{what} have hash {here[:12]}… here, the certificate names {wanted[:12]}…; give the ones it was made from")
+            raise DataError(
+                f"{what}: hash {here[:12]}… here, the certificate names {wanted[:12]}…; give what it was made from"
+            )
 
 
 def _compare(claimed: CertificateFile, found: CertificateFile) -> list[Comparison]:
     comparisons = [Comparison("SHA-256 of the message", claimed.message_sha256, found.message_sha256)]
     for label, one, two in (("training", claimed.training, found.training), ("held-out", claimed.held_out, found.held_out)):
-        comparisons += [Comparison(f"{label} {what}", read(one), read(two)) for what, read in _NUMBERS.items()]
+        comparisons += [Comparison(f"{label} {what}", read(one), read(two)) for what, read in _CLAIMS.items()]
     return [*comparisons, Comparison("majority-class error", claimed.majority_error, found.majority_error)]
 
 
+def _remainder(certificate: Certificate) -> str:
+    return certificate.model_copy(update={"value": 0.0}).sha256
+
+
 #: What a certificate claims, by name.
-_NUMBERS = {
+_CLAIMS: dict[str, Callable[[Certificate], object]] = {
     "errors": lambda certificate: certificate.evidence.errors,
     "n": lambda certificate: certificate.evidence.n,
     "bits": lambda certificate: certificate.complexity.num_bits,
     "delta": lambda certificate: certificate.delta,
     "bound": lambda certificate: certificate.value,
-    "everything else": lambda certificate: _remainder(certificate),
+    "everything else": _remainder,
 }
-
-
-def _remainder(certificate: Certificate) -> str:
-    return certificate.model_copy(update={"value": 0.0}).sha256

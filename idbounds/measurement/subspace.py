@@ -150,7 +150,7 @@ def _sites_of_trainable_tensors(model: nn.Module) -> dict[str, list[tuple[nn.Mod
 
 
 def _moved_sites(model: nn.Module) -> list[tuple[nn.Module, str, _Moved]]:
-    sites = []
+    sites: list[tuple[nn.Module, str, _Moved]] = []
     for module in list(model.modules()):
         if not parametrize.is_parametrized(module):
             continue

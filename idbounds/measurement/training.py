@@ -53,9 +53,11 @@ def train(
             loss = nn.functional.cross_entropy(model(**inputs), labels)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
-                raise TrainingError(f"the loss is {losses[-1]} at step {step + 1} with learning rate {learning_rate}; try a smaller one")
+                raise TrainingError(
+                    f"the loss is {losses[-1]} at step {step + 1} with learning rate {learning_rate}; try a smaller one"
+                )
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(trained, settings.clip_norm)
             optimizer.step()
             schedule.step()

@@ -50,7 +50,9 @@ class Projection(ABC):
             raise ConfigError("the layout names a tensor twice; give every tensor its own name")
         unknown = set(spec.options) - set(self.default_options)
         if unknown:
-            raise ConfigError(f"unknown option {sorted(unknown)[0]!r} for {self.family!r}; it has {sorted(self.default_options)}")
+            raise ConfigError(
+                f"unknown option {sorted(unknown)[0]!r} for {self.family!r}; it has {sorted(self.default_options)}"
+            )
         self.spec = spec
         self.options = {**self.default_options, **spec.options}
 
@@ -85,14 +87,15 @@ class Projection(ABC):
     def move(self, theta_0: Tensor, w: Tensor, *, name: str) -> Tensor:
         """theta_0 + P w for tensor `name`, in the shape and dtype of theta_0. Differentiable in w.
 
-        The sum is made in the precision of w and cast last. At w = 0 it is theta_0 in every bit: P(-w) is
+        The sum is made in the wider precision of the two and cast last. At w = 0 it is theta_0 in every bit: P(-w) is
         subtracted, because -0.0 - 0.0 is -0.0 while -0.0 + 0.0 is +0.0.
         """
         if theta_0.numel() != self._size(name):
             raise ValueError(f"tensor {name!r} has {self._size(name)} weights in the layout, got {theta_0.numel()}")
         self._check_vector(w, self.d, "w")
-        base = theta_0.detach().reshape(-1).to(w.dtype)
-        moved = _apply(_Rows, w, base, self, name, 0, base.numel())
+        precision = torch.promote_types(theta_0.dtype, w.dtype)
+        base = theta_0.detach().reshape(-1).to(precision)
+        moved = _apply(_Rows, w.to(precision), base, self, name, 0, base.numel())
         return moved.view(theta_0.shape).to(theta_0.dtype)
 
     def adjoint_rows(self, g: Tensor, *, name: str = "", start: int = 0) -> Tensor:
@@ -191,14 +194,14 @@ class _Rows(torch.autograd.Function):
     """w -> base + P[start:stop] w. Its derivative is the adjoint, and the derivative of that is this again."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: _Context, w: Tensor, base: Tensor | None, projection: Projection, name: str, start: int, stop: int
     ) -> Tensor:
         ctx.projection, ctx.name, ctx.start = projection, name, start
         return projection._assemble(w, base, name, start, stop)
 
     @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         adjoint = _apply(_AdjointRows, grad.contiguous(), ctx.projection, ctx.name, ctx.start)
         return adjoint, None, None, None, None, None
 
@@ -207,12 +210,12 @@ class _AdjointRows(torch.autograd.Function):
     """g -> P[start:]^T g."""
 
     @staticmethod
-    def forward(ctx: _Context, g: Tensor, projection: Projection, name: str, start: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: _Context, g: Tensor, projection: Projection, name: str, start: int) -> Tensor:
         ctx.projection, ctx.name, ctx.start, ctx.stop = projection, name, start, start + g.numel()
         return projection._adjoint_rows(g.detach(), name, start).mul_(projection.scale(name))
 
     @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows = _apply(_Rows, grad.contiguous(), None, ctx.projection, ctx.name, ctx.start, ctx.stop)
         return rows, None, None, None
 
