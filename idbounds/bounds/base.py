@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from idbounds.bounds.evidence import RiskCertificate
 from idbounds.core.errors import ConfigError, UnsupportedEvidenceError
 from idbounds.core.logmath import FloatArray, counts
+from idbounds.core.records import Record
 from idbounds.core.values import Certificate, Complexity, Evidence
 
 if TYPE_CHECKING:
@@ -53,8 +55,10 @@ class Bound(ABC):
     assumptions: ClassVar[tuple[str, ...]]
     #: False for a bound with a constant that could not be checked in its source, or one that depends on D.
     in_default_table: ClassVar[bool] = True
-    #: Whether the theorem also covers a stochastic predictor Q, with KL(Q‖P) as complexity.
-    stochastic: ClassVar[bool] = False
+    #: The kinds of evidence that the theorem covers.
+    accepts: ClassVar[tuple[type[Record], ...]] = (Evidence,)
+    #: Empty, or why `certify` refuses although the number can be computed.
+    not_certified: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -62,28 +66,43 @@ class Bound(ABC):
         """The bound in the field's symbols; `idbounds.bounds.symbolic` names them."""
 
     @abstractmethod
-    def supports(self, evidence: object) -> str | None:
-        """None, or the reason why the theorem says nothing about this evidence."""
-
-    @abstractmethod
-    def value(self, **arguments: Any) -> FloatArray:
+    def value(self, *args: Any, **arguments: Any) -> FloatArray:
         """The number, rounded up; vectorised, pure in its keyword arguments."""
 
-    @abstractmethod
     def from_counts(
-        self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike, delta: float | None = None, **options: Any
+        self,
+        *,
+        errors: ArrayLike,  # noqa: ARG002 - the signature is for the families that override this
+        n: ArrayLike,  # noqa: ARG002
+        complexity_nats: ArrayLike,  # noqa: ARG002
+        delta: float,  # noqa: ARG002
     ) -> FloatArray:
         """`value` for k errors of n under the 0-1 loss: what tables and the inverse questions use."""
+        reason = self.not_certified or f"{self.needs()}, not error counts alone"
+        raise UnsupportedEvidenceError(f"{self.name} does not apply: {reason}")
+
+    def supports(self, evidence: object) -> str | None:
+        """None, or the reason why the theorem says nothing about this evidence."""
+        if self.not_certified:
+            return self.not_certified
+        if not isinstance(evidence, self.accepts):
+            return f"{self.needs()}, got {type(evidence).__name__}"
+        if getattr(evidence, "split", "train") != "train":
+            return "the errors were counted on the test split; use test_set for those"
+        return None
+
+    def needs(self) -> str:
+        """The kinds of evidence it needs, in words."""
+        return f"it needs {' or '.join(kind.__name__ for kind in self.accepts)}"
 
     def certify(self, evidence: Evidence, complexity: Complexity, *, delta: float) -> Certificate:
-        """The bound as a record that can be checked. Raises UnsupportedEvidenceError with the reason."""
+        """The bound from error counts, as a record that can be checked. Raises UnsupportedEvidenceError with the reason."""
         self.require(evidence)
-        value = self.from_counts(
-            errors=evidence.errors, n=evidence.n, complexity_nats=complexity.nats, delta=check_delta(delta)
-        )
+        check_delta(delta)
+        raw = self.from_counts(errors=evidence.errors, n=evidence.n, complexity_nats=complexity.nats, delta=delta)
         return Certificate(
             family=self.name,
-            value=self.proven(float(value), evidence=evidence, complexity=complexity, delta=delta),
+            value=self.proven(float(raw), evidence=evidence, complexity=complexity, delta=delta),
             evidence=evidence,
             complexity=complexity,
             delta=delta,
@@ -91,6 +110,25 @@ class Bound(ABC):
             source=str(self.source),
             assumptions=self.assumptions,
         )
+
+    def certify_risk(self, evidence: Record, complexity: Complexity, *, delta: float) -> RiskCertificate:
+        """The same for evidence other than error counts."""
+        self.require(evidence)
+        check_delta(delta)
+        return RiskCertificate(
+            family=self.name,
+            value=float(self.value(**self.arguments(evidence), complexity_nats=complexity.nats, delta=delta)),
+            evidence=evidence.to_dict(),
+            complexity=complexity,
+            delta=delta,
+            theorem=f"{self.title}: {self.source.theorem}",
+            source=str(self.source),
+            assumptions=self.assumptions,
+        )
+
+    def arguments(self, evidence: Record) -> dict[str, Any]:
+        """What `value` takes from the evidence."""
+        return evidence.model_dump(exclude={"split", "examples_sha256"})
 
     def proven(self, value: float, *, evidence: Evidence, complexity: Complexity, delta: float) -> float:  # noqa: ARG002
         """`value`, or a larger one that ball arithmetic proves. The binomial families override this."""
@@ -101,6 +139,16 @@ class Bound(ABC):
         reason = self.supports(evidence)
         if reason is not None:
             raise UnsupportedEvidenceError(f"{self.name} does not apply: {reason}")
+
+
+class RiskBound(Bound):
+    """A bound that sees the sample through one mean loss in [0, 1], its `empirical_risk`."""
+
+    def from_counts(self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike, delta: float) -> FloatArray:
+        """`value` at errors/n rounded up."""
+        same_shape(errors=errors, n=n, complexity_nats=complexity_nats)
+        risk, size = risk_upwards(errors, n)
+        return self.value(empirical_risk=risk, n=size, complexity_nats=complexity_nats, delta=delta)
 
 
 def check_delta(delta: float) -> float:
@@ -142,10 +190,19 @@ def same_shape(**arrays: ArrayLike) -> None:
         raise ConfigError(f"sizes do not match: {shapes}; give arrays of one length, or single numbers") from None
 
 
-def check_train_counts(evidence: object) -> str | None:
-    """Why a bound over training counts says nothing about this evidence."""
-    if not isinstance(evidence, Evidence):
-        return f"it needs counted errors (Evidence), got {type(evidence).__name__}"
-    if evidence.split != "train":
-        return "the errors were counted on the test split; use test_set for those"
-    return None
+def penalty_nats(complexity_nats: ArrayLike, *, delta: float) -> FloatArray:
+    """complexity + ln(1/δ), rounded up."""
+    return -ln_delta_prime(complexity_nats, delta=delta)
+
+
+def outward(value: FloatArray, *, at_most: ArrayLike = 1.0) -> FloatArray:
+    """Raised by 128 units of relative rounding, capped. For sums of non-negative terms with under 64 roundings."""
+    return np.asarray(np.minimum(value + (np.abs(value) * 2.0**-45 + 5e-324), at_most))
+
+
+def check_sizes(n: ArrayLike, *, least: int = 1) -> FloatArray:
+    """Sample sizes as floats after checking that they are whole and at least `least`."""
+    _, size = counts(0, n)
+    if np.any(size < least):
+        raise ConfigError(f"n must be at least {least} here, got {float(size.min()):g}")
+    return size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
@@ -15,7 +15,6 @@ from idbounds.bounds.base import (
     Bound,
     Source,
     check_delta,
-    check_train_counts,
     ln_delta_prime,
     same_shape,
 )
@@ -54,18 +53,14 @@ class OccamBinomial(Bound):
         s = symbolic.symbols()
         return symbolic.binomial_inverse(s.k, s.n, symbolic.ln_delta_prime())
 
-    def supports(self, evidence: object) -> str | None:
-        """Counted errors on the training split."""
-        return check_train_counts(evidence)
-
-    def value(self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike, delta: float) -> FloatArray:  # type: ignore[override]
+    def value(self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike, delta: float) -> FloatArray:
         """Arrays broadcast; complexity in nats."""
         same_shape(errors=errors, n=n, complexity_nats=complexity_nats)
         return binomial_inverse(errors, n=n, ln_delta=ln_delta_prime(complexity_nats, delta=check_delta(delta)))
 
-    def from_counts(self, **arguments: Any) -> FloatArray:
+    def from_counts(self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike, delta: float) -> FloatArray:
         """The same as `value`."""
-        return self.value(**arguments)
+        return self.value(errors=errors, n=n, complexity_nats=complexity_nats, delta=delta)
 
     def proven(self, value: float, *, evidence: Evidence, complexity: Complexity, delta: float) -> float:
         """Raised until ball arithmetic proves it, where python-flint is installed."""

@@ -15,9 +15,13 @@ def symbols() -> SimpleNamespace:
     """The symbols by the name that the code uses for them; D is here for the bounds that do depend on it."""
     import sympy as sp
 
-    positive = {name: name for name in ("n", "m", "d", "b", "D", "V", "W", "gamma", "alpha", "delta", "sigma", "eta", "q", "r")}
+    positive = {
+        name: name
+        for name in ("n", "m", "a", "d", "b", "D", "V", "W", "G", "gamma", "alpha", "delta", "sigma", "eta", "q", "r")
+    }
     positive |= {"lam": "lambda", "scale": "Delta"}
     nonnegative = {"k": "k", "C": "C", "K": "K", "KL": "KL"}
+    nonnegative |= {"above": r"\hat{p}^+", "below": r"\hat{p}^-", "mu": "mu"}
     nonnegative |= {"rhat": r"\hat{r}", "var": r"\hat{\sigma}^2", "second": r"\hat{m}_2"}
     made = {name: sp.Symbol(text, positive=True) for name, text in positive.items()}
     made |= {name: sp.Symbol(text, nonnegative=True) for name, text in nonnegative.items()}
@@ -73,3 +77,20 @@ def kl_inverse(q: sympy.Expr, c: sympy.Expr) -> sympy.Expr:
 def kl_inverse_lower(q: sympy.Expr, c: sympy.Expr) -> sympy.Expr:
     """kl⁻¹ on the lower side."""
     return function("KlInvLower", r"\mathrm{kl}^{-1}_{\mathrm{lower}}", q, c)
+
+
+def maurer_penalty() -> sympy.Expr:
+    """A = C + ln(2√n/δ), with C = KL(Q‖P)."""
+    import sympy as sp
+
+    s = symbols()
+    return s.C + sp.log(2 * sp.sqrt(s.n) / s.delta)
+
+
+def betting_penalty() -> sympy.Expr:
+    """C + ln(1/δ) + ln(√π Γ(n+1)/Γ(n+½))."""
+    import sympy as sp
+
+    s = symbols()
+    half = sp.Rational(1, 2)
+    return penalty() + sp.log(sp.sqrt(sp.pi) * sp.gamma(s.n + 1) / sp.gamma(s.n + half))

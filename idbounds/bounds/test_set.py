@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,18 +59,18 @@ class TestSet(Bound):
             return "the errors were counted on the training split, which the predictor was fitted to; it needs a held-out set"
         return None
 
-    def value(self, *, errors: ArrayLike, n: ArrayLike, delta: float) -> FloatArray:  # type: ignore[override]
+    def value(self, *, errors: ArrayLike, n: ArrayLike, delta: float) -> FloatArray:
         """Arrays broadcast."""
         same_shape(errors=errors, n=n)
         return binomial_inverse(errors, n=n, ln_delta=ln_delta_prime(0.0, delta=check_delta(delta)))
 
-    def from_counts(self, *, complexity_nats: ArrayLike = 0.0, **arguments: Any) -> FloatArray:
+    def from_counts(self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike = 0.0, delta: float) -> FloatArray:
         """The same as `value`; a complexity other than 0 means that something was chosen, which is refused."""
         if np.any(check_nats("complexity_nats", complexity_nats) > 0):
             raise UnsupportedEvidenceError(
                 "test_set does not apply: something was chosen after seeing the set; use occam_binomial, which pays for choices"
             )
-        return self.value(**arguments)
+        return self.value(errors=errors, n=n, delta=delta)
 
     def certify(self, evidence: Evidence, complexity: Complexity, *, delta: float) -> Certificate:
         """As in the base; the ledger must be empty."""

@@ -136,6 +136,12 @@ def fraction_array(name: str, value: ArrayLike) -> FloatArray:
     return array
 
 
+def x_minus_log1p(x: ArrayLike) -> FloatArray:
+    """φ(x) = x - ln(1+x) for x > -1 without cancellation near 0."""
+    array = np.atleast_1d(np.asarray(x, dtype=np.float64))
+    return _phi(array, 1.0 + array).reshape(np.shape(x))
+
+
 def _first(array: FloatArray, wrong: NDArray[np.bool_]) -> float:
     return float(np.asarray(array)[wrong].ravel()[0])
 
