@@ -21,6 +21,7 @@ _EPS = 2.0**-52
 # Bound on the relative error of evaluating kl: its two terms are non-negative and each takes under 20 roundings
 # with condition numbers below 8 (see `_phi`). Counted generously; the tests compare with 60 digits.
 _KL_SLACK = 256 * _EPS
+_TINY = 1e-290
 _LARGEST_N = 2.0**52  # counts must be exact in double precision
 _MAX_NEWTON = 100
 _MAX_FRACTION = 600
@@ -39,6 +40,7 @@ def kl(q: ArrayLike, *, p: ArrayLike) -> FloatArray:
 def kl_inverse_upper(q: ArrayLike, *, c: ArrayLike) -> FloatArray:
     """sup{p ≥ q : kl(q‖p) ≤ c}, rounded up; in [q, 1]. `c` is in nats, infinity allowed; broadcasts."""
     risk, budget = np.broadcast_arrays(fraction_array("q", q), _budget(c))
+    risk = np.where((risk > 0) & (risk < _TINY), _TINY, risk)  # upward, as the inverse grows with q
     target = budget * (1 + _KL_SLACK)
     entropy = special.entr(risk) + special.entr(1.0 - risk)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -54,6 +56,7 @@ def kl_inverse_upper(q: ArrayLike, *, c: ArrayLike) -> FloatArray:
 def kl_inverse_lower(q: ArrayLike, *, c: ArrayLike) -> FloatArray:
     """inf{p ≤ q : kl(q‖p) ≤ c}, rounded down; in [0, q]. `c` is in nats, infinity allowed; broadcasts."""
     risk, budget = np.broadcast_arrays(fraction_array("q", q), _budget(c))
+    risk = np.where(risk < _TINY, 0.0, risk)  # downward
     target = budget * (1 + _KL_SLACK)
     entropy = special.entr(risk) + special.entr(1.0 - risk)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -179,8 +182,9 @@ def _deviance(a: FloatArray, b: FloatArray, h: FloatArray, p: FloatArray, pc: Fl
         total = a + b
         left = a * _phi(np.atleast_1d(h / a), np.atleast_1d(total * p / a)).reshape(h.shape)
         right = b * _phi(np.atleast_1d(-h / b), np.atleast_1d(total * pc / b)).reshape(h.shape)
-        # a = 0: the whole is -total ln(1-p); b = 0: -total ln p.
-        result = np.where(a == 0, -total * np.log1p(-p), np.where(b == 0, -total * np.log(p), left + right))
+        # a = 0: the whole is -total ln(1-p); b = 0: -total ln p. Below 1e-290 h/a could overflow, and a ln a is nothing.
+        result = np.where(a < _TINY, -total * np.log1p(-p), np.where(b == 0, -total * np.log(p), left + right))
+        result = np.where((a > 0) & (p == 0), np.inf, result)
     return np.asarray(np.where(h == 0, 0.0, result))
 
 
@@ -198,7 +202,8 @@ def _newton_logit(function: Callable[[FloatArray], tuple[FloatArray, FloatArray]
             shift = np.expm1(value / slope)
             # logit(p) - δ is p / (p + (1-p) e^δ); written as a correction, so that a small one keeps its digits.
             move = p * (1.0 - p) * shift / (1.0 + (1.0 - p) * shift)
-        move = np.where(np.isfinite(move), move, 0.0)
+        # A slope of 0 means p = q to the last bit: the root is within a rounding, and `_push` finds it.
+        move = np.where(np.isfinite(move) & (slope != 0), move, 0.0)
         p = np.clip(p - move, 0.0, 1.0)
         if np.all(np.abs(move) <= 1e-13 * p):
             break
