@@ -62,6 +62,8 @@ class Pretrained:
     spec: ModelSpec
 
 
+# torch draws initial weights, which are then overwritten: the caller's random state must not notice.
+@torch.random.fork_rng(devices=[])
 def load_pretrained(
     source: str,
     *,
