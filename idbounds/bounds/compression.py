@@ -233,7 +233,7 @@ class Aghajanyan(RiskBound):
 
     name = "aghajanyan"
     title = "Intrinsic-dimension bound of Aghajanyan et al."
-    source = Source("aghajanyan2020intrinsic", "Theorem 1 with Hoeffding's constant", "arXiv:2012.13255")
+    source = Source("aghajanyan2021intrinsic", "Theorem 1 with Hoeffding's constant", "arXiv:2012.13255")
     assumptions = (
         SAMPLE,
         FIXED,
