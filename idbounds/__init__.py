@@ -15,7 +15,7 @@ _HOME = {
     "Projection": "idbounds.projections",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

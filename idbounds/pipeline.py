@@ -7,6 +7,7 @@ first one stopped.
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from idbounds.measurement.models import Pretrained, Tokenized, load_pretrained, 
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.progress import Reporter, Silent
 from idbounds.measurement.store import TrialStore
-from idbounds.measurement.sweep import FULL_FINE_TUNING, Sweep, coordinate_rate, make_subspace
+from idbounds.measurement.sweep import FULL_FINE_TUNING, Sweep, make_subspace
 from idbounds.measurement.training import count_errors, train
 from idbounds.projections import projection_family
 from idbounds.reporting import plot_accuracy, write_tables
@@ -52,9 +53,10 @@ SPEC_FILE, CONFIG_FILE = "spec.json", "config.json"
 MESSAGE_FILE, CERTIFICATE_FILE = "message.idb", "certificate.json"
 FIGURE_FILE = "accuracy.svg"
 
-#: Bits a coordinate of a Gaussian rounded to a step of one standard deviation: its entropy is 2.10 bits
-#: (h = log2(sqrt(2 pi e)) = 2.05 plus the discreteness). Used to rank trials, never in a bound.
-_BITS_PER_COORDINATE = 2.1
+#: The step of the quantiser in standard deviations of the coefficients, and the entropy in bits of a Gaussian
+#: coefficient rounded to it: log2(sqrt(2 pi e) / step). The second ranks trials and enters no bound.
+_STEP_IN_DEVIATIONS = 0.5
+_BITS_PER_COORDINATE = math.log2(math.sqrt(2 * math.pi * math.e) / _STEP_IN_DEVIATIONS)
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,7 @@ def compress(run: Run, *, trials: Sequence[Trial]) -> bytes:
     with TrialStore(run.folder) as store:
         subspace.set_coordinates(store.vector(str(chosen.vector_sha256)))
     quantizer = UniformStep()
-    # One standard deviation: about 2 bits a coordinate, a loss that training with rounding makes up for.
-    index = quantizer.nearest_index(float(subspace.theta_d.detach().std()))
+    index = quantizer.nearest_index(_STEP_IN_DEVIATIONS * float(subspace.theta_d.detach().std()))
     step = quantizer.step(index)
     subspace.rounding_step = step
     run.reporter.plan(steps=settings.quantization_steps)
@@ -185,7 +186,9 @@ def compress(run: Run, *, trials: Sequence[Trial]) -> bytes:
         subspace,
         [subspace.theta_d],
         data=run.data["train"],
-        learning_rate=coordinate_rate(key),
+        # Adam moves a coordinate by at most its rate in each step, half of that on average over the schedule:
+        # in all half a quantiser's step, enough to round any coordinate the other way and no more.
+        learning_rate=step / settings.quantization_steps,
         steps=settings.quantization_steps,
         seed=key.seed,
         settings=settings,
@@ -196,7 +199,7 @@ def compress(run: Run, *, trials: Sequence[Trial]) -> bytes:
 
 
 def choose_trial(spec: RunSpec, *, trials: Sequence[Trial]) -> Trial:
-    """The finished subspace trial with the smallest predicted bound: validation risk, and about 2 bits a coordinate."""
+    """The finished subspace trial with the smallest predicted bound: validation risk, and bits as of a Gaussian."""
     finished = [trial for trial in trials if trial.status == "finished" and trial.key.method != FULL_FINE_TUNING]
     if not finished:
         reasons = sorted({trial.reason for trial in trials if trial.reason})

@@ -35,8 +35,8 @@ def quickstart_config(output: Path | str = "idbounds-quickstart") -> Config:
             learning_rates=(9.0,),
             full_learning_rates=(1e-4,),
             batch_size=24,
-            steps=40,
-            quantization_steps=40,
+            steps=32,
+            quantization_steps=20,
         ),
         certificate=CertificateSection(delta=0.05),
     )

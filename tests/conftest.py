@@ -4,7 +4,11 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_COMMON = {"derandomize": True, "deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.differing_executors]}
+_COMMON = {
+    "derandomize": True,
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.differing_executors],
+}
 settings.register_profile("ci", max_examples=40, **_COMMON)
 settings.register_profile("nightly", max_examples=1000, **_COMMON)
 settings.register_profile("smoke", max_examples=3, **_COMMON)

@@ -74,10 +74,12 @@ class Fastfood(Projection):
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         total = g.new_zeros(self._block)
         for tile, begin, end in self._tiles(name, start, start + g.numel(), like=g):
-            values = g.new_zeros(self._block, tile.columns)
-            values.view(-1)[begin:end] = g[tile.row + begin - start : tile.row + end - start]
-            values = _flip_signs(_walsh_hadamard(values), tile.second_signs).mul_(tile.gaussians)
-            values = torch.empty_like(values).index_copy_(0, tile.permutation, values)
+            values = g.new_empty(self._block * tile.columns)
+            values[:begin] = 0
+            values[begin:end] = g[tile.row + begin - start : tile.row + end - start]
+            values[end:] = 0
+            values = _flip_signs(_walsh_hadamard(values.view(self._block, -1)), tile.second_signs).mul_(tile.gaussians)
+            values = values.index_select(0, tile.permutation.argsort())
             total += _flip_signs(_walsh_hadamard(values), tile.first_signs).sum(1)
         return total[: self.d]
 

@@ -5,6 +5,7 @@ Needs hypothesis and pytest (extra ``test``).
 
 from __future__ import annotations
 
+import hashlib
 import math
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from idbounds.projections import Projection, from_spec, projection
 
 #: Tensors of mixed sizes: a scalar, one below a block, primes, one of several blocks.
 LAYOUT = (("bias", 7), ("scale", 1), ("matrix", 1031), ("embedding", 4096))
+
+Layout = tuple[tuple[str, int], ...]
 
 layouts = st.lists(st.integers(1, 600), min_size=1, max_size=4).map(
     lambda sizes: tuple((f"t{position}", size) for position, size in enumerate(sizes))
@@ -56,7 +59,7 @@ class ProjectionSuite:
         return projection(self.family, d=d, layout=layout, seed=seed, allocation=allocation, **{**self.options, **options})
 
     @given(layout=layouts, seed=seeds, allocation=allocations, data=st.data())
-    def test_adjoint_identity(self, layout, seed, allocation, data):
+    def test_adjoint_identity(self, layout: Layout, seed: int, allocation: str, data: st.DataObject) -> None:
         total = sum(size for _, size in layout)
         d = data.draw(st.integers(1, min(total, 80)))
         P = self.make(d=d, layout=layout, seed=seed, allocation=allocation)
@@ -67,7 +70,7 @@ class ProjectionSuite:
             assert abs(float(image @ g) - float(w @ adjoint)) <= tolerance * size
 
     @given(layout=layouts, seed=seeds, data=st.data())
-    def test_linear_and_equal_to_the_dense_matrix(self, layout, seed, data):
+    def test_linear_and_equal_to_the_dense_matrix(self, layout: Layout, seed: int, data: st.DataObject) -> None:
         d = data.draw(st.integers(1, min(sum(size for _, size in layout), 40)))
         P = self.make(d=d, layout=layout, seed=seed)
         matrix = P.to_dense()
@@ -77,25 +80,28 @@ class ProjectionSuite:
         torch.testing.assert_close(P.T @ g, matrix.T @ g, rtol=1e-10, atol=1e-12)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-    def test_zero_maps_to_positive_zero_in_every_bit(self, dtype):
+    def test_zero_maps_to_positive_zero_in_every_bit(self, dtype: torch.dtype) -> None:
         image = self.make(d=33) @ torch.zeros(33, dtype=dtype)
-        assert not torch.any(image) and not torch.any(torch.signbit(image))
+        assert not torch.any(image)
+        assert not torch.any(torch.signbit(image))
         assert not torch.any(torch.signbit(self.make(d=33) @ -torch.zeros(33, dtype=dtype)))
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-    def test_moving_by_zero_keeps_every_bit(self, dtype):
+    def test_moving_by_zero_keeps_every_bit(self, dtype: torch.dtype) -> None:
         theta_0 = gaussian(1031, dtype=dtype).view(1031, 1)
         theta_0[3], theta_0[4] = -0.0, 0.0
         moved = self.make(d=20).move(theta_0, torch.zeros(20), name="matrix")
-        assert moved.dtype == dtype and moved.shape == theta_0.shape
-        assert torch.equal(moved, theta_0) and torch.equal(torch.signbit(moved), torch.signbit(theta_0))
+        assert (moved.dtype, moved.shape) == (dtype, theta_0.shape)
+        assert torch.equal(moved, theta_0)
+        assert torch.equal(torch.signbit(moved), torch.signbit(theta_0))
 
-    def test_moving_adds_the_rows(self):
+    def test_moving_adds_the_rows(self) -> None:
         P, theta_0, w = self.make(d=20), gaussian(1031), gaussian(20)
-        torch.testing.assert_close(P.move(theta_0, w, name="matrix"), theta_0 + P.rows(w, name="matrix"), rtol=1e-14, atol=1e-15)
+        expected = theta_0 + P.rows(w, name="matrix")
+        torch.testing.assert_close(P.move(theta_0, w, name="matrix"), expected, rtol=1e-14, atol=1e-15)
 
     @pytest.mark.parametrize("allocation", ["global", "per_tensor"])
-    def test_gradcheck_over_tensors_of_mixed_sizes(self, allocation):
+    def test_gradcheck_over_tensors_of_mixed_sizes(self, allocation: str) -> None:
         # On one tensor a wrong factor looks like a learning rate (fault B1), so several sizes at once.
         P = self.make(d=6, layout=(("a", 5), ("b", 1), ("c", 64), ("d", 130)), allocation=allocation)
         w, g = gaussian(6).requires_grad_(), gaussian(P.D).requires_grad_()
@@ -103,17 +109,17 @@ class ProjectionSuite:
         assert torch.autograd.gradcheck(P.rmatvec, (g,))
         assert torch.autograd.gradgradcheck(lambda x: (P @ x).pow(3), (w,))
 
-    def test_autograd_through_move_is_the_adjoint(self):
+    def test_autograd_through_move_is_the_adjoint(self) -> None:
         P = self.make(d=20)
         w = gaussian(20).requires_grad_()
         weights = {name: gaussian(size, seed=7) for name, size in LAYOUT}
-        loss = sum((weights[name] * P.move(gaussian(size, seed=8), w, name=name)).sum() for name, size in LAYOUT)
-        loss.backward()
+        losses = [(weights[name] * P.move(gaussian(size, seed=8), w, name=name)).sum() for name, size in LAYOUT]
+        torch.autograd.backward(losses)
         torch.testing.assert_close(w.grad, P.T @ torch.cat(list(weights.values())), rtol=1e-10, atol=1e-12)
 
     @pytest.mark.parametrize("allocation", ["global", "per_tensor"])
     @pytest.mark.parametrize(("D", "d"), [(64, 3), (64, 64), (700, 40), (3000, 5)])
-    def test_expected_squared_norm_is_kept_at_every_size(self, D, d, allocation):
+    def test_expected_squared_norm_is_kept_at_every_size(self, D: int, d: int, allocation: str) -> None:
         # The same scale over (D, d), so that one learning rate means the same thing (fault B8). Two-sided
         # t-test at level 1e-4 over 200 independent projections.
         w = gaussian(d, seed=9)
@@ -127,7 +133,7 @@ class ProjectionSuite:
             assert stats.ttest_1samp(squares, 1.0).pvalue > 1e-4
 
     @given(layout=layouts, seed=seeds, data=st.data())
-    def test_full_rank_without_dead_rows_or_columns(self, layout, seed, data):
+    def test_full_rank_without_dead_rows_or_columns(self, layout: Layout, seed: int, data: st.DataObject) -> None:
         total = sum(size for _, size in layout)
         d = data.draw(st.integers(1, min(total, 24)))
         matrix = self.make(d=d, layout=layout, seed=seed).to_dense()
@@ -138,27 +144,29 @@ class ProjectionSuite:
             assert int(torch.linalg.matrix_rank(matrix)) == d
 
     @given(seed=seeds, start=st.integers(0, 4095), length=st.integers(0, 4096))
-    def test_same_bits_for_any_slice(self, seed, start, length):
+    def test_same_bits_for_any_slice(self, seed: int, start: int, length: int) -> None:
         P, w = self.make(d=50, seed=seed), gaussian(50, dtype=torch.float32)
         stop = min(start + length, 4096)
         assert torch.equal(P.rows(w, name="embedding", start=start, stop=stop), P.rows(w, name="embedding")[start:stop])
 
     @given(start=st.integers(0, 4095), length=st.integers(0, 4096))
-    def test_adjoint_of_a_slice_is_the_adjoint_of_a_padded_vector(self, start, length):
+    def test_adjoint_of_a_slice_is_the_adjoint_of_a_padded_vector(self, start: int, length: int) -> None:
         P, stop = self.make(d=50), min(start + length, 4096)
         padded = torch.zeros(4096, dtype=torch.float64)
         padded[start:stop] = gaussian(4096)[start:stop]
-        whole, part = P.adjoint_rows(padded, name="embedding"), P.adjoint_rows(padded[start:stop], name="embedding", start=start)
+        whole = P.adjoint_rows(padded, name="embedding")
+        part = P.adjoint_rows(padded[start:stop], name="embedding", start=start)
         torch.testing.assert_close(part, whole, rtol=1e-11, atol=1e-13)
 
-    def test_same_bits_for_any_order_of_tensors(self):
+    def test_same_bits_for_any_order_of_tensors(self) -> None:
         w = gaussian(50, dtype=torch.float32)
         forwards, backwards = self.make(d=50), self.make(d=50, layout=LAYOUT[::-1])
         for name, _ in LAYOUT:
             assert torch.equal(forwards.rows(w, name=name), backwards.rows(w, name=name))
 
-    def test_same_bits_for_any_number_of_threads(self):
-        P, w, threads = self.make(d=50, layout=(("large", 300_000),)), gaussian(50, dtype=torch.float32), torch.get_num_threads()
+    def test_same_bits_for_any_number_of_threads(self) -> None:
+        P, w = self.make(d=50, layout=(("large", 300_000),)), gaussian(50, dtype=torch.float32)
+        threads = torch.get_num_threads()
         try:
             images = []
             for count in (1, 2, 3):
@@ -166,9 +174,10 @@ class ProjectionSuite:
                 images.append(P @ w)
         finally:
             torch.set_num_threads(threads)
-        assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])
+        assert torch.equal(images[0], images[1])
+        assert torch.equal(images[0], images[2])
 
-    def test_same_bits_in_a_fresh_process_from_the_spec(self):
+    def test_same_bits_in_a_fresh_process_from_the_spec(self) -> None:
         P = self.make(d=50, seed=5)
         program = (
             "import sys, hashlib, torch\n"
@@ -182,38 +191,38 @@ class ProjectionSuite:
         fresh = subprocess.run(
             [sys.executable, "-c", program], input=P.spec.canonical_json(), capture_output=True, text=True, check=True
         )
-        import hashlib  # noqa: PLC0415
-
         here = hashlib.sha256((P @ torch.linspace(-1, 1, 50)).numpy().tobytes()).hexdigest()
         assert fresh.stdout.strip() == here
 
-    def test_spec_round_trip(self):
+    def test_spec_round_trip(self) -> None:
         P = self.make(d=9, seed=2**64 - 1, allocation="per_tensor")
         again = from_spec(ProjectionSpec.from_dict(P.spec.to_dict()))
         assert torch.equal(P.to_dense(), again.to_dense())
 
-    def test_seeds_tensors_and_columns_differ(self):
+    def test_seeds_tensors_and_columns_differ(self) -> None:
         first, second = self.make(d=9, seed=0), self.make(d=9, seed=1)
         assert not torch.equal(first.to_dense(), second.to_dense())
         twins = self.make(d=9, layout=(("a", 500), ("b", 500)))
         assert not torch.equal(twins.rows(torch.ones(9), name="a"), twins.rows(torch.ones(9), name="b"))
 
-    def test_inputs_and_global_random_state_are_left_alone(self):
+    def test_inputs_and_global_random_state_are_left_alone(self) -> None:
         P, w, g = self.make(d=9), gaussian(9), gaussian(sum(size for _, size in LAYOUT))
-        w_before, g_before, torch_state, numpy_state = w.clone(), g.clone(), torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        before = w.clone(), g.clone(), torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
         _ = P @ w, P.T @ g, P.move(g[:7], w, name="bias")
-        assert torch.equal(w, w_before) and torch.equal(g, g_before)
-        assert torch.equal(torch.get_rng_state(), torch_state) and np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+        after = w, g, torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"]
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(one, other)
 
-    def test_addresses_reach_far_beyond_32_bits(self):
+    def test_addresses_reach_far_beyond_32_bits(self) -> None:
         size = 2**40
         P = self.make(d=40, layout=(("huge", size),))
         tail = P.rows(torch.ones(40), name="huge", start=size - 5)
         middle = P.rows(torch.ones(40), name="huge", start=2**33, stop=2**33 + 5)
-        assert bool((tail != 0).any()) and not torch.equal(tail, middle)
+        assert bool((tail != 0).any())
+        assert not torch.equal(tail, middle)
         assert math.isclose(P.scale("huge"), 2.0**-20)
 
-    def test_errors_name_the_value(self):
+    def test_errors_name_the_value(self) -> None:
         with pytest.raises(ConfigError, match="d = 50 directions for D = 10 weights"):
             self.make(d=50, layout=(("a", 10),))
         with pytest.raises(ConfigError, match="names a tensor twice"):

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ class TestFastfood(ProjectionSuite):
 
 class TestFastfoodLargeBlocks(ProjectionSuite):
     family = "fastfood"
-    options = {"block_size": 256}
+    options: ClassVar = {"block_size": 256}
 
 
 @pytest.mark.parametrize("log2_size", range(11))

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Install what is needed into .venv, check style and types, run the tests; arguments go to pytest.
+# The long studies are left out: bash scripts/test.sh -m slow
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh dev
+.venv/bin/ruff check .
+.venv/bin/mypy
+exec .venv/bin/python -m pytest -m "not slow" "$@"
