@@ -1,0 +1,169 @@
+"""A sweep trains what is missing, keeps what is done, and writes down what failed."""
+
+import math
+
+import pytest
+import torch
+from small_models import Bag, word_problem
+
+from idbounds.core.errors import ConfigError
+from idbounds.core.values import Menu, ModelSpec, RunSpec, Split, Task, TrainingSpec
+from idbounds.measurement.progress import Silent
+from idbounds.measurement.store import TrialStore
+from idbounds.measurement.sweep import FULL_FINE_TUNING, Sweep, coordinate_rate, make_subspace, planned_keys
+
+DATA = {part: word_problem(40, seed=seed) for seed, part in enumerate(("train", "validation", "test"))}
+
+
+class Recorder(Silent):
+    """Remembers what was begun; presses Ctrl-C in a chosen trial."""
+
+    def __init__(self, *, interrupt_in: int | None = None):
+        self.begun, self.done, self.planned, self._interrupt_in = [], [], None, interrupt_in
+
+    def plan(self, *, steps):
+        self.planned = steps
+
+    def begin(self, *, label, d, seed):
+        self.begun.append((d, seed))
+
+    def step(self, *, step, steps, loss):
+        if len(self.begun) == self._interrupt_in and step == 2:
+            raise KeyboardInterrupt
+
+    def finished(self, trial):
+        self.done.append(trial)
+
+
+def spec(*, dims=(10, 20), seeds=(0, 1), rates=(1.0,), full_rates=(0.05,)):
+    part = Split(n=40, sha256_of_examples="a" * 64, majority_errors=20)
+    return RunSpec(
+        task=Task(
+            name="words",
+            source="made up",
+            licence="CC0",
+            label_names=("0", "1"),
+            train=part,
+            validation=part,
+            test=part,
+            duplicates_removed=0,
+        ),
+        model=ModelSpec(
+            name="bag",
+            source="made up",
+            num_weights=178,
+            num_labels=2,
+            theta0_sha256="b" * 64,
+            tokenizer_sha256="c" * 64,
+            head_seed=0,
+            max_length=24,
+            eval_batch_size=16,
+        ),
+        parametrization="said",
+        projection="fastfood",
+        allocation="global",
+        menu=Menu(dims=dims, seeds=seeds),
+        training=TrainingSpec(
+            learning_rates=rates, full_learning_rates=full_rates, batch_size=8, steps=4, quantization_steps=2
+        ),
+        delta=0.05,
+        idbounds_version="0.1.0",
+    )
+
+
+def sweep(folder, *, reporter=None, model=None, **options):
+    with TrialStore(folder) as store:
+        return Sweep(model or Bag(), data=DATA, spec=spec(**options), store=store, reporter=reporter or Recorder()).run()
+
+
+def test_every_trial_is_planned_once_and_full_fine_tuning_first():
+    keys = planned_keys(spec(rates=(1.0, 3.0), full_rates=(0.1, 0.2, 0.3)))
+    assert [key.method for key in keys] == [FULL_FINE_TUNING] * 6 + ["said"] * 8
+    assert len({key.sha256 for key in keys}) == 14
+    assert {(key.d, key.seed, key.learning_rate) for key in keys[6:]} == {
+        (d, seed, rate) for d in (10, 20) for seed in (0, 1) for rate in (1.0, 3.0)
+    }
+    assert all(key.d == 0 for key in keys[:6])
+
+
+def test_the_rate_follows_the_dimension():
+    full, *_, last = planned_keys(spec())
+    assert coordinate_rate(full) == 0.05
+    assert coordinate_rate(last) == pytest.approx(1.0 / math.sqrt(20))
+
+
+def test_a_sweep_returns_every_trial_with_scores_and_vectors(tmp_path):
+    reporter = Recorder()
+    trials = sweep(tmp_path, reporter=reporter)
+    assert [trial.key for trial in trials] == planned_keys(spec())
+    assert all(trial.status == "finished" and trial.test.n == trial.validation.n == 40 for trial in trials)
+    assert [trial.vector_sha256 is None for trial in trials] == [True, True, False, False, False, False]
+    assert reporter.planned == 6 * 4
+    assert reporter.done == trials
+    with TrialStore(tmp_path) as store:
+        subspace = make_subspace(Bag(), spec=spec(), d=20, seed=1)
+        subspace.set_coordinates(store.vector(trials[-1].vector_sha256))
+    assert subspace.theta_d.any()
+
+
+def test_a_second_run_trains_nothing_and_returns_the_same(tmp_path):
+    first, reporter = sweep(tmp_path), Recorder()
+    assert sweep(tmp_path, reporter=reporter) == first
+    assert reporter.begun == []
+    assert reporter.planned == 0
+
+
+def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on_from_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, reporter=Recorder(interrupt_in=2))
+    kept = planned_keys(spec())[0]
+    with TrialStore(tmp_path) as store:
+        before = store.get(kept)
+        assert [store.get(key) is not None for key in planned_keys(spec())] == [True] + [False] * 5
+    reporter = Recorder()
+    trials = sweep(tmp_path, reporter=reporter)
+    assert trials[0] == before
+    assert reporter.begun == [(0, 1), (10, 0), (10, 1), (20, 0), (20, 1)]
+
+
+def test_an_interruption_does_not_change_what_comes_after(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path / "a", reporter=Recorder(interrupt_in=4))
+    resumed, straight = sweep(tmp_path / "a"), sweep(tmp_path / "b")
+    assert [trial.vector_sha256 for trial in resumed] == [trial.vector_sha256 for trial in straight]
+    assert [trial.test for trial in resumed] == [trial.test for trial in straight]
+
+
+def test_a_failed_trial_is_kept_with_its_reason_and_tried_again(tmp_path):
+    options = {"dims": (10,), "seeds": (0,), "rates": (1.0, 1e39)}
+    trials = sweep(tmp_path, **options)
+    assert [trial.status for trial in trials] == ["finished", "finished", "failed"]
+    assert "learning rate 3.16" in trials[-1].reason
+    assert trials[-1].vector_sha256 is None
+    reporter = Recorder()
+    sweep(tmp_path, reporter=reporter, **options)
+    assert reporter.begun == [(10, 0)]
+
+
+def test_a_trial_does_not_depend_on_the_others(tmp_path):
+    both = sweep(tmp_path / "both")
+    alone = {trial.key.seed: trial for trial in both if trial.key.d == 10}[1]
+    with TrialStore(tmp_path / "alone") as store:
+        runner = Sweep(Bag(), data=DATA, spec=spec(), store=store, reporter=Recorder())
+        assert runner._run_one(alone.key).vector_sha256 == alone.vector_sha256
+
+
+def test_an_impossible_dimension_is_refused_before_anything_is_trained(tmp_path):
+    for dims, message in (((10, 500), "d = 498 directions for D = 178"), ((2, 10), "got d = 2; choose a larger d")):
+        reporter = Recorder()
+        with pytest.raises(ConfigError, match=message):
+            sweep(tmp_path, reporter=reporter, dims=dims)
+        assert reporter.begun == []
+
+
+def test_the_model_that_was_given_is_left_as_it_was(tmp_path):
+    model = Bag()
+    before = [parameter.clone() for parameter in model.parameters()]
+    sweep(tmp_path, model=model)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
