@@ -11,8 +11,22 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Config": "idbounds.config",
+    "load_config": "idbounds.config",
+    "quickstart_config": "idbounds.quickstart",
+    "run": "idbounds.pipeline",
+    "prepare": "idbounds.pipeline",
+    "measure": "idbounds.pipeline",
+    "estimate": "idbounds.pipeline",
+    "compress": "idbounds.pipeline",
+    "certify": "idbounds.pipeline",
+    "publish": "idbounds.pipeline",
+    "verify": "idbounds.verification",
+    "Subspace": "idbounds.measurement",
     "projection": "idbounds.projections",
     "Projection": "idbounds.projections",
+    "intrinsic_dimension": "idbounds.estimation",
+    "BOUNDS": "idbounds.bounds",
 }
 
 __all__ = list(_HOME)

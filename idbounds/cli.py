@@ -7,12 +7,15 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from idbounds.core.errors import ConfigError, IdboundsError
+
+if TYPE_CHECKING:
+    from idbounds.config import Config
 
 app = typer.Typer(
     name="idbounds",
@@ -26,6 +29,7 @@ app = typer.Typer(
 _ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     # Large pages for large tensors: a training step here spends a third of its time on page faults without it.
     "THP_MEM_ALLOC_ENABLE": "1",
 }
@@ -87,19 +91,15 @@ def verify(
     from idbounds.verification import verify as check
 
     console = Console()
-    with ProgressBar(console) as progress:
-        outcome = check(folder, config=None if config is None else load_config(config), reporter=progress)
+    outcome = check(folder, config=None if config is None else load_config(config), reporter=ProgressBar(console))
     print_verification(console, outcome)
     outcome.require()
 
 
-def _run(config: object) -> None:
-    from idbounds.config import Config
+def _run(config: Config) -> None:
     from idbounds.console import ProgressBar, print_result
     from idbounds.pipeline import run as run_pipeline
 
-    if not isinstance(config, Config):
-        raise TypeError(f"expected a Config, got {type(config).__name__}")
     console = Console()
     try:
         with ProgressBar(console) as progress:
@@ -119,3 +119,9 @@ def main() -> None:
             traceback.print_exc()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if os.environ.get("IDBOUNDS_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        print(f"unexpected error: {what}; run again as `idbounds --debug …` and report what it prints", file=sys.stderr)
+        sys.exit(1)

@@ -23,14 +23,21 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    """Which pretrained encoder."""
+    """Which pretrained encoder: a folder or Hugging Face name, or the built-in demonstration."""
 
-    source: str
+    builtin: Literal["all-MiniLM-L6-v2"] | None = None
+    source: str | None = None
     revision: str | None = None
     name: str | None = None
     citation_key: str | None = None
     max_length: Size = 64
     head_seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.builtin is None) == (self.source is None):
+            raise ValueError("give exactly one of source (a folder or a Hugging Face name) and builtin")
+        return self
 
 
 class DataSection(Section):
@@ -130,7 +137,7 @@ def _resolve(config: Config, *, base: Path) -> Config:
     if data.dataset is None:
         data = data.model_copy(update={key: absolute(getattr(data, key)) for key in ("train", "validation", "test")})
     model = config.model
-    if (base / Path(model.source).expanduser()).is_dir():
+    if model.source is not None and (base / Path(model.source).expanduser()).is_dir():
         model = model.model_copy(update={"source": absolute(model.source)})
     return config.model_copy(update={"output": absolute(config.output), "data": data, "model": model})
 

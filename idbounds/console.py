@@ -54,20 +54,20 @@ class ProgressBar:
         """Advance by one step."""
         self._bar.update(self._task, advance=1, loss=f"{loss:.3f}")
         if step == steps and not self._console.is_terminal:
-            self._console.print(f"{self._label} · {steps} steps · loss {loss:.3f} · {time.monotonic() - self._started:.0f} s")
+            _say(self._console, f"{self._label} · {steps} steps · loss {loss:.3f} · {time.monotonic() - self._started:.0f} s")
 
     def finished(self, trial: Trial) -> None:
         """One line for a finished or failed trial."""
         head = f"{_subspace(trial.key.d)} · seed {trial.key.seed} · rate {trial.key.learning_rate:g}"
         if trial.validation is None or trial.test is None:
-            self._console.print(f"  {head} · failed: {trial.reason}", highlight=False)
+            _say(self._console, f"  {head} · failed: {trial.reason}")
             return
         accuracies = f"validation {percent(trial.validation.accuracy)} %, test {percent(trial.test.accuracy)} %"
-        self._console.print(f"  {head} · {accuracies} · {trial.seconds:.0f} s", highlight=False)
+        _say(self._console, f"  {head} · {accuracies} · {trial.seconds:.0f} s")
 
     def say(self, text: str) -> None:
         """A line."""
-        self._console.print(text, highlight=False)
+        _say(self._console, text)
 
 
 def print_result(console: Console, result: Result) -> None:
@@ -75,24 +75,24 @@ def print_result(console: Console, result: Result) -> None:
     spec, certificate = result.spec, result.certificate
     console.print(_accuracy_table(result))
     for dimension in result.dimensions:
-        console.print(
+        _say(
+            console,
             f"{dimension} ({dimension.rule}: {percent(dimension.target_accuracy)} % "
             f"of full fine-tuning's {percent(dimension.baseline_accuracy)} %)",
-            highlight=False,
         )
     message = result.message
-    console.print(
+    _say(
+        console,
         f"\nmessage: {message.num_bytes} bytes in {MESSAGE_FILE}, "
         f"{message.complexity.num_bits:.0f} of its bits depend on the data "
         f"(d = {message.d}, seed {message.seed}, step {message.step:.4g})",
-        highlight=False,
     )
     console.print(_certificate_table(result))
-    console.print(f"theorem: {certificate.training.theorem} [{certificate.training.source}]", highlight=False)
-    console.print("assumes:", highlight=False)
+    _say(console, f"theorem: {certificate.training.theorem} [{certificate.training.source}]")
+    _say(console, "assumes:")
     for assumption in certificate.training.assumptions:
-        console.print(f"  - {assumption}", highlight=False)
-    console.print(f"\nδ = {spec.delta:g} for each bound. Files: {', '.join(sorted(result.files))}", highlight=False)
+        _say(console, f"  - {assumption}")
+    _say(console, f"\nδ = {spec.delta:g} for each bound. Files: {', '.join(sorted(result.files))}")
 
 
 def print_verification(console: Console, verification: Verification) -> None:
@@ -104,7 +104,12 @@ def print_verification(console: Console, verification: Verification) -> None:
         mark = "agrees" if comparison.agrees else "DIFFERS"
         table.add_row(comparison.what, _short(comparison.claimed), _short(comparison.recomputed), mark)
     console.print(table)
-    console.print("verified: every number agrees" if verification.agrees else "NOT verified", highlight=False)
+    _say(console, "verified: every number agrees" if verification.agrees else "NOT verified")
+
+
+def _say(console: Console, text: str) -> None:
+    """A line as it is: no colours on numbers, no wrapping."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _accuracy_table(result: Result) -> Table:

