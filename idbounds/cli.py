@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import traceback
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,25 @@ _ENVIRONMENT = {
     # Large pages for large tensors: a training step here spends a third of its time on page faults without it.
     "THP_MEM_ALLOC_ENABLE": "1",
 }
+
+
+class Format(StrEnum):
+    """How the bounds are printed."""
+
+    text = "text"
+    json = "json"
+    latex = "latex"
+
+
+class Question(StrEnum):
+    """What `solve` can look for."""
+
+    d = "d"
+    bits = "bits"
+    n = "n"
+    errors = "errors"
+    bits_per_coordinate = "bits-per-coordinate"
+    break_even_n = "break-even-n"
 
 
 @app.callback()
@@ -94,6 +114,66 @@ def verify(
     outcome = check(folder, config=None if config is None else load_config(config), reporter=ProgressBar(console))
     print_verification(console, outcome)
     outcome.require()
+
+
+@app.command()
+def bound(
+    n: Annotated[int | None, typer.Option(help="Training examples, all distinct.")] = None,
+    errors: Annotated[int | None, typer.Option(help="How many of them are wrong, a whole number.")] = None,
+    d: Annotated[str | None, typer.Option(help="Dimension, or an interval LOW:HIGH.")] = None,
+    bits_per_coordinate: Annotated[float | None, typer.Option(help="Bits for each of the d numbers.")] = None,
+    bits: Annotated[float | None, typer.Option(help="Code length, instead of d and bits per coordinate.")] = None,
+    message: Annotated[Path | None, typer.Option(help="A run's message.idb: its own bits, errors and n.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="A table: errors, n, and bits or d and bits_per_coordinate.")] = None,
+    delta: Annotated[float, typer.Option(help="Each bound may fail with this probability.")] = 0.05,
+    everything: Annotated[bool, typer.Option("--everything", help="Also bounds with unchecked constants.")] = False,
+    output: Annotated[Format, typer.Option("--format", help="text, json or latex.")] = Format.text,
+) -> None:
+    """Every bound that error counts and a code length support, smallest first, and why the others do not apply."""
+    from idbounds.bound_commands import print_bounds
+
+    print_bounds(
+        n=n,
+        errors=errors,
+        d=d,
+        bits_per_coordinate=bits_per_coordinate,
+        bits=bits,
+        message=message,
+        csv=csv,
+        delta=delta,
+        everything=everything,
+        output=output,
+    )
+
+
+@app.command()
+def solve(
+    question: Annotated[Question, typer.Argument(help="The unknown.")],
+    target: Annotated[float, typer.Option(help="The bound wanted; for break-even-n, the majority-class error.")],
+    n: Annotated[int | None, typer.Option(help="Training examples.")] = None,
+    errors: Annotated[int | None, typer.Option(help="Training errors.")] = None,
+    risk: Annotated[float | None, typer.Option(help="Training error as a fraction, where n is the unknown.")] = None,
+    d: Annotated[int | None, typer.Option(help="Dimension.")] = None,
+    bits_per_coordinate: Annotated[float | None, typer.Option(help="Bits for each of the d numbers.")] = None,
+    bits: Annotated[float | None, typer.Option(help="Code length.")] = None,
+    delta: Annotated[float, typer.Option(help="The bound may fail with this probability.")] = 0.05,
+    family: Annotated[str, typer.Option(help="Which bound.")] = "occam_binomial",
+) -> None:
+    """The largest d, bits or errors, or the smallest n, with which a bound still meets a target."""
+    from idbounds.bound_commands import print_solution
+
+    print_solution(
+        question,
+        family=family,
+        target=target,
+        n=n,
+        errors=errors,
+        risk=risk,
+        d=d,
+        bits_per_coordinate=bits_per_coordinate,
+        bits=bits,
+        delta=delta,
+    )
 
 
 def _run(config: Config) -> None:

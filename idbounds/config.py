@@ -142,7 +142,7 @@ def _resolve(config: Config, *, base: Path) -> Config:
     return config.model_copy(update={"output": absolute(config.output), "data": data, "model": model})
 
 
-EXAMPLE = '''\
+EXAMPLE = """\
 # A run of idbounds: measure d90, write a message, certify it.   idbounds run THIS-FILE
 # Paths are relative to this file.
 
@@ -181,4 +181,4 @@ quantization_steps = 150           # further steps with the rounding in place, f
 
 [certificate]
 delta = 0.05                       # the bound holds with probability 1 - delta
-'''
+"""

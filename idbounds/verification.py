@@ -99,9 +99,7 @@ def _same_parents(*, claimed: RunSpec, found: RunSpec) -> None:
     }
     for what, (wanted, here) in pairs.items():
         if wanted != here:
-            raise DataError(
-                f"{what}: hash {here[:12]}… here, the certificate names {wanted[:12]}…; give what it was made from"
-            )
+            raise DataError(f"{what}: hash {here[:12]}… here, the certificate names {wanted[:12]}…; give what it was made from")
 
 
 def _compare(claimed: CertificateFile, found: CertificateFile) -> list[Comparison]:

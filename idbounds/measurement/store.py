@@ -48,9 +48,7 @@ class TrialStore:
     def add(self, trial: Trial) -> None:
         """Keep a trial; one that failed before is replaced."""
         with self._database:
-            self._database.execute(
-                "INSERT OR REPLACE INTO trials VALUES (?, ?)", (trial.key.sha256, trial.canonical_json())
-            )
+            self._database.execute("INSERT OR REPLACE INTO trials VALUES (?, ?)", (trial.key.sha256, trial.canonical_json()))
 
     def add_vector(self, vector: Tensor) -> str:
         """Keep the d numbers of a trial; returns the hash by which `vector` finds them."""

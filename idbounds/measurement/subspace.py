@@ -126,9 +126,7 @@ class _Moved(nn.Module):
 
     def forward(self, theta_0: Tensor) -> Tensor:
         (subspace,) = self._owner
-        return subspace.parametrization.move(
-            theta_0, subspace.coordinates(), name=self.name, projection=subspace.projection
-        )
+        return subspace.parametrization.move(theta_0, subspace.coordinates(), name=self.name, projection=subspace.projection)
 
 
 def _sites_of_trainable_tensors(model: nn.Module) -> dict[str, list[tuple[nn.Module, str, Tensor]]]:
