@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike
 
 from idbounds.bounds.evidence import RiskCertificate
 from idbounds.core.errors import ConfigError, UnsupportedEvidenceError
-from idbounds.core.logmath import FloatArray, counts
+from idbounds.core.logmath import FloatArray
 from idbounds.core.records import Record
+from idbounds.core.tails import counts
 from idbounds.core.values import Certificate, Complexity, Evidence
 
 if TYPE_CHECKING:

@@ -53,8 +53,8 @@ class LossEvidence(Record):
 
     @property
     def mean(self) -> float:
-        """Average loss."""
-        return math.fsum(self.losses) / self.n
+        """Average loss, rounded up."""
+        return min(math.nextafter(math.fsum(self.losses) / self.n, math.inf), self.upper)
 
 
 class GibbsEvidence(Record):

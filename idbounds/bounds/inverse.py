@@ -13,7 +13,8 @@ import numpy as np
 from idbounds.bounds.base import Bound, check_delta
 from idbounds.bounds.compression import LN2_UP
 from idbounds.core.errors import ConfigError
-from idbounds.core.logmath import counts, fraction_array
+from idbounds.core.logmath import fraction_array
+from idbounds.core.tails import counts
 
 _LARGEST_BITS = 1e9
 _LARGEST_N = 2**50

@@ -19,7 +19,8 @@ from idbounds.bounds.base import (
     same_shape,
 )
 from idbounds.bounds.rigorous import prove_binomial
-from idbounds.core.logmath import FloatArray, binomial_inverse
+from idbounds.core.logmath import FloatArray
+from idbounds.core.tails import binomial_inverse
 from idbounds.core.values import Complexity, Evidence
 
 if TYPE_CHECKING:

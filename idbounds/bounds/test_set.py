@@ -11,7 +11,8 @@ from idbounds.bounds import symbolic
 from idbounds.bounds.base import POINTWISE, SAMPLE, Bound, Source, check_delta, check_nats, ln_delta_prime, same_shape
 from idbounds.bounds.rigorous import prove_binomial
 from idbounds.core.errors import UnsupportedEvidenceError
-from idbounds.core.logmath import FloatArray, binomial_inverse
+from idbounds.core.logmath import FloatArray
+from idbounds.core.tails import binomial_inverse
 from idbounds.core.values import Certificate, Complexity, Evidence
 
 if TYPE_CHECKING:

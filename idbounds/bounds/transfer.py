@@ -13,8 +13,9 @@ from idbounds.bounds import symbolic
 from idbounds.bounds.base import FIXED, POINTWISE, PREFIX_FREE, SAMPLE, Bound, Source, check_delta, ln_delta_prime, same_shape
 from idbounds.bounds.evidence import DisagreementEvidence, SampleCompressionEvidence
 from idbounds.core.errors import ConfigError
-from idbounds.core.logmath import FloatArray, binomial_inverse, counts
+from idbounds.core.logmath import FloatArray
 from idbounds.core.records import Record
+from idbounds.core.tails import binomial_inverse, counts
 
 if TYPE_CHECKING:
     import sympy

@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idbounds.core.logmath import (
-    binomial_inverse,
-    kl,
-    kl_inverse_lower,
-    kl_inverse_upper,
-    ln_binomial_tail,
-    x_minus_log1p,
-)
+from idbounds.core.logmath import kl, kl_inverse_lower, kl_inverse_upper, x_minus_log1p
+from idbounds.core.tails import binomial_inverse, ln_binomial_tail
 
 _FRACTION = st.one_of(
     st.floats(0.0, 1.0),
