@@ -289,6 +289,7 @@ def _assumptions(spec: RunSpec) -> tuple[str, ...]:
     """What the certificate rests on beside its theorem's assumptions, in words that a reader can check."""
     return (
         f"θ₀ ({spec.model.name}), its tokenizer, the head's seed and the specification do not depend on the sample",
+        f"the {len(spec.task.label_names)} class names were fixed beforehand, not read off the sample",
         f"overlap of the data with the model's pretraining: {spec.task.declared_overlap}",
         f"{spec.task.duplicates_removed} duplicate texts were removed before splitting; the n examples are distinct",
         "the predictor is the decoded network in eval mode, a function of one input; a tie counts as an error",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from idbounds.config import Config, parse_config
 from idbounds.core.errors import DataError, VerificationError
-from idbounds.core.values import Certificate, CertificateFile, RunSpec
+from idbounds.core.values import Certificate, CertificateFile, RunSpec, Split
 from idbounds.measurement.progress import Reporter
 from idbounds.pipeline import CERTIFICATE_FILE, CONFIG_FILE, MESSAGE_FILE, SPEC_FILE, certificate_of, load
 
@@ -89,17 +89,34 @@ def _own_config(folder: Path) -> Config:
         raise DataError(f"{path} is not readable JSON: {error}") from None
 
 
+#: What this machine can recompute of a specification: everything in it that a certificate prints or that decides a
+#: prediction. Names, licences and declared overlap are its author's words.
+_RECOMPUTED = {
+    "task": ("train", "validation", "test", "label_names", "duplicates_removed"),
+    "model": ("theta0_sha256", "tokenizer_sha256", "head_seed", "max_length", "num_weights", "num_labels", "eval_batch_size"),
+}
+
+
 def _same_parents(*, claimed: RunSpec, found: RunSpec) -> None:
-    """Refuse other data or another model before anything is counted."""
-    pairs = {
-        "the training examples": (claimed.task.train.sha256_of_examples, found.task.train.sha256_of_examples),
-        "the test examples": (claimed.task.test.sha256_of_examples, found.task.test.sha256_of_examples),
-        "the model's weights θ₀": (claimed.model.theta0_sha256, found.model.theta0_sha256),
-        "the tokenizer": (claimed.model.tokenizer_sha256, found.model.tokenizer_sha256),
-    }
-    for what, (wanted, here) in pairs.items():
-        if wanted != here:
-            raise DataError(f"{what}: hash {here[:12]}… here, the certificate names {wanted[:12]}…; give what it was made from")
+    """Refuse other data, another model or other settings before anything is counted."""
+    for section, fields in _RECOMPUTED.items():
+        for field in fields:
+            wanted, here = getattr(getattr(claimed, section), field), getattr(getattr(found, section), field)
+            if wanted != here:
+                raise DataError(
+                    f"{section}.{field} is {_brief(here)} here, the certificate was made with {_brief(wanted)}; "
+                    "give the data, model and settings that it was made from"
+                )
+
+
+def _brief(value: object) -> str:
+    """A value in a few words; of a split, its size and the hash of its examples."""
+    if isinstance(value, Split):
+        return (
+            f"{value.n} examples with hash {value.sha256_of_examples[:12]}… ({value.majority_errors} not of the majority class)"
+        )
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"
 
 
 def _compare(claimed: CertificateFile, found: CertificateFile) -> list[Comparison]:
@@ -120,5 +137,5 @@ _CLAIMS: dict[str, Callable[[Certificate], object]] = {
     "bits": lambda certificate: certificate.complexity.num_bits,
     "delta": lambda certificate: certificate.delta,
     "bound": lambda certificate: certificate.value,
-    "everything else": _remainder,
+    "theorem, assumptions, hashes": _remainder,
 }

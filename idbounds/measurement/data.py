@@ -122,14 +122,15 @@ RawExamples = list[tuple[tuple[str, ...], str]]
 
 
 def raw_examples(table: pd.DataFrame, *, text_columns: Sequence[str], label_column: str, where: str) -> RawExamples:
-    """(texts, label name) for each row; refuses missing columns and missing values."""
+    """(texts, label name) for each row; refuses missing columns and empty cells. Rows are counted from 1, without the head."""
     for column in (*text_columns, label_column):
         if column not in table.columns:
             raise DataError(f"{where} has no column {column!r}; it has {', '.join(map(repr, table.columns))}")
     chosen = table[[*text_columns, label_column]]
-    missing = chosen.isna().any(axis=1)
-    if missing.any():
-        raise DataError(f"{where}: row {int(missing.to_numpy().argmax()) + 1} has an empty cell; fill it or drop the row")
+    empty = (chosen.isna() | chosen.astype(str).apply(lambda column: column.str.strip() == "")).to_numpy()
+    if empty.any():
+        row, column = np.argwhere(empty)[0]
+        raise DataError(f"{where}: column {chosen.columns[column]!r} of row {row + 1} is empty; fill it or drop the row")
     return [(tuple(str(text) for text in row[:-1]), str(row[-1])) for row in chosen.itertuples(index=False, name=None)]
 
 

@@ -101,9 +101,11 @@ def load_pretrained(
         ) from error
     _check_encoder(encoder, source)
     model = TextClassifier(encoder, hidden_size=encoder.config.hidden_size, num_labels=num_labels, head_seed=head_seed).eval()
+    # Of a local folder only the name: its hash says which model it is, and a path differs between machines.
+    known_as = Path(source).name if Path(source).is_dir() else source
     spec = ModelSpec.checked(
-        name=name or (Path(source).name if Path(source).is_dir() else source),
-        source=described_as or (source if revision is None else f"{source}@{revision}"),
+        name=name or known_as,
+        source=described_as or (known_as if revision is None else f"{known_as}@{revision}"),
         citation_key=citation_key,
         num_weights=sum(parameter.numel() for parameter in model.parameters()),
         num_labels=num_labels,

@@ -48,6 +48,8 @@ class Subspace(nn.Module):
         self.model = copy.deepcopy(model)
         sites = _sites_of_trainable_tensors(self.model)
         sizes = {name: places[0][2].numel() for name, places in sites.items()}
+        if not 0 < dim <= sum(sizes.values()):
+            raise ConfigError(f"d must be at least 1 and at most the {sum(sizes.values())} trainable weights, got d = {dim}")
         self.parametrization = parametrization_by_name(parametrization)(list(sizes), dim=dim)
         self.projection = from_spec(
             ProjectionSpec.checked(
