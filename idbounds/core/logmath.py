@@ -22,8 +22,10 @@ EPS = 2.0**-52
 # with condition numbers below 8 (see `_phi`). Counted generously; the tests compare with 60 digits.
 KL_SLACK = 256 * EPS
 _TINY = 1e-290
+_ENOUGH = 1e6  # nats; no kl between numbers that double precision tells from 0 and 1 comes near
 MAX_NEWTON = 100
-_CRUDE_STEPS = 3
+_CRUDE_STEPS = 8
+_SMALL_BUDGET = 1e-4  # nats; above, the plain formula of kl moves p by less than 1e-13
 BLOCK = 8192
 
 
@@ -121,8 +123,7 @@ def in_blocks(function: Callable[..., FloatArray], *arrays: FloatArray, length: 
 
 
 def _kl_upper(risk: FloatArray, budget: FloatArray) -> FloatArray:
-    target = budget * (1 + KL_SLACK)
-    entropy = special.entr(risk) + special.entr(1.0 - risk)
+    target, entropy = np.minimum(budget, _ENOUGH) * (1 + KL_SLACK), _entropy(risk)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         # Three upper ends: kl ≥ h²/2p, kl ≥ 2h² (Pinsker), kl ≥ -(1-q) ln(1-p) - H(q).
         start = np.minimum(risk + target + np.sqrt(target) * np.sqrt(target + 2 * risk), risk + np.sqrt(target / 2))
@@ -130,19 +131,18 @@ def _kl_upper(risk: FloatArray, budget: FloatArray) -> FloatArray:
     start = np.clip(np.where(np.isfinite(start), start, 1.0), risk, 1.0)
     found = np.where(risk == 0.0, -np.expm1(-target), _solve_kl(risk, target, entropy, start))
     found = np.where(budget == 0.0, risk, found)
-    return push_outward(found, up=True, holds=lambda p, i: (p >= 1.0) | (_gap(risk[i], p, target[i]) >= 0))
+    return push_outward(found, up=True, holds=lambda p, i: (p >= 1.0) | _exceeds(risk[i], p, target[i], entropy[i]))
 
 
 def _kl_lower(risk: FloatArray, budget: FloatArray) -> FloatArray:
-    target = budget * (1 + KL_SLACK)
-    entropy = special.entr(risk) + special.entr(1.0 - risk)
+    target, entropy = np.minimum(budget, _ENOUGH) * (1 + KL_SLACK), _entropy(risk)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         # Two lower ends: kl ≥ h²/2q, kl ≥ -q ln p - H(q).
         start = np.maximum(risk - np.sqrt(2 * risk) * np.sqrt(target), np.exp(-(target + entropy) / risk))
     start = np.clip(np.where(np.isfinite(start), start, 0.0), 0.0, risk)
     found = np.where(risk == 1.0, np.exp(-target), _solve_kl(risk, target, entropy, start))
     found = np.where(budget == 0.0, risk, found)
-    return push_outward(found, up=False, holds=lambda p, i: (p <= 0.0) | (_gap(risk[i], p, target[i]) >= 0))
+    return push_outward(found, up=False, holds=lambda p, i: (p <= 0.0) | _exceeds(risk[i], p, target[i], entropy[i]))
 
 
 def _gap(q: FloatArray, p: FloatArray, target: FloatArray) -> FloatArray:
@@ -150,26 +150,58 @@ def _gap(q: FloatArray, p: FloatArray, target: FloatArray) -> FloatArray:
         return np.asarray(deviance(q, 1.0 - q, p - q, p, 1.0 - p) - target)
 
 
-def _solve_kl(q: FloatArray, target: FloatArray, entropy: FloatArray, start: FloatArray) -> FloatArray:
-    """Newton with the plain formula of kl, two logarithms a step; then with the one that does not cancel.
+def _entropy(q: FloatArray) -> FloatArray:
+    """-q ln q - (1-q) ln(1-q), each term to some roundings; the rounding of 1 - q must not reach the logarithm."""
+    return np.asarray(special.entr(q) - special.xlog1py(1.0 - q, -q))
 
-    The aim is a little beyond the target, so that the check in `push_outward` passes at once.
+
+def _plain(q: FloatArray, p: FloatArray) -> FloatArray:
+    """kl plus the entropy of q. At kl = target its two terms are positive and add up to entropy + target."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(-q * np.log(p) - (1.0 - q) * np.log1p(-p))
+
+
+def _exceeds(q: FloatArray, p: FloatArray, target: FloatArray, entropy: FloatArray) -> NDArray[np.bool_]:
+    """True only where kl(q‖p) ≥ target, rounding errors included: by the plain formula, or else by the exact one.
+
+    The plain one takes ten roundings of numbers up to entropy + target, and sixteen are allowed for.
+    """
+    with np.errstate(invalid="ignore"):
+        result = _plain(q, p) >= (entropy + target) * (1 + 16 * EPS)
+    unsure = np.flatnonzero(~result)
+    if unsure.size:
+        result[unsure] = _gap(q[unsure], p[unsure], target[unsure]) >= 0
+    return np.asarray(result)
+
+
+def _solve_kl(q: FloatArray, target: FloatArray, entropy: FloatArray, start: FloatArray) -> FloatArray:
+    """Newton with the plain formula of kl, two logarithms a step; where that would cancel, with the one that does not.
+
+    The aim is a little beyond the target, so that the check in `push_outward` passes at once. Each element stops by
+    itself, because its value must not depend on what else is in the block.
     """
     aim = target * (1 + KL_SLACK)
-    constant, rest = entropy + aim, 1.0 - q
-    p = start
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(_CRUDE_STEPS):
-            p = logit_step(p, -q * np.log(p) - rest * np.log1p(-p) - constant, p - q)[0]
-    settled = np.zeros(p.shape, dtype=bool)
-    for _ in range(MAX_NEWTON):
-        moved, move = logit_step(p, _gap(q, p, aim), p - q)
-        # Each stops by itself: the value must not depend on what else is in the block.
+    constant = (entropy + aim) * (1 + 24 * EPS)
+    p, settled = _iterate(lambda at: _plain(q, at) - constant, q, start, steps=_CRUDE_STEPS)
+    exact = np.flatnonzero(~settled | (target < _SMALL_BUDGET))
+    if exact.size:
+        few, few_aim = q[exact], aim[exact]
+        p[exact], _ = _iterate(lambda at: _gap(few, at, few_aim), few, p[exact], steps=MAX_NEWTON)
+    return p
+
+
+def _iterate(
+    function: Callable[[FloatArray], FloatArray], q: FloatArray, start: FloatArray, *, steps: int
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Newton's iteration on `function` less its zero, whose slope in the logit is p - q; and where it settled."""
+    p, settled = start, np.zeros(start.shape, dtype=bool)
+    for _ in range(steps):
+        moved, move = logit_step(p, function(p), p - q)
         p = np.where(settled, p, moved)
-        settled |= np.abs(move) <= 1e-9 * np.abs(moved - q)  # quadratic: the next move would be below 1e-16 of the distance
+        settled |= np.abs(move) <= 1e-8 * np.abs(moved - q)  # quadratic: the next move would be 1e-16 of the distance
         if np.all(settled):
             break
-    return p
+    return p, settled
 
 
 def logit_step(p: FloatArray, value: FloatArray, slope: FloatArray) -> tuple[FloatArray, FloatArray]:
