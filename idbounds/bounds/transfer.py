@@ -29,8 +29,8 @@ class Disagreement(Bound):
     Holds: with probability at least 1 - δ (δ/2 for each part) over the sample and the unlabelled examples.
     Requires: f and h fixed before the unlabelled examples were looked at; both samples from the same inputs.
     Rounding: up.
-    Source: arXiv:2602.23128 (disagreement), as listed in the project's reference; the proof is one line, since f errs only
-    where h errs or where they disagree, and a union bound.
+    Source: Bazinet, Zantedeschi & Germain (2026), arXiv:2602.23128; theorem number not checked. The proof is one line: f errs
+    only where h errs or where they disagree, and a union bound.
 
     Examples:
         >>> bound = Disagreement()
@@ -41,7 +41,7 @@ class Disagreement(Bound):
 
     name = "disagreement"
     title = "Disagreement bound for the uncompressed network"
-    source = Source("arxiv2602.23128", "disagreement theorem", "arXiv:2602.23128")
+    source = Source("bazinet2026bound", "inverse-binomial bound through a surrogate", "arXiv:2602.23128")
     assumptions = (
         SAMPLE,
         FIXED,
