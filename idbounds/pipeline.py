@@ -8,10 +8,8 @@ first one stopped.
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -47,6 +45,7 @@ from idbounds.measurement.store import TrialStore
 from idbounds.measurement.sweep import FULL_FINE_TUNING, Sweep, make_subspace
 from idbounds.measurement.training import count_errors, train
 from idbounds.projections import projection_family
+from idbounds.provenance import provenance
 from idbounds.reporting import plot_accuracy, write_tables
 
 SPEC_FILE, CONFIG_FILE = "spec.json", "config.json"
@@ -234,7 +233,7 @@ def certificate_of(content: bytes, *, spec: RunSpec, model: nn.Module, data: Map
         training=training.model_copy(update={"assumptions": (*training.assumptions, *_assumptions(spec))}),
         held_out=held_out,
         majority_error=task.test.majority_errors / task.test.n,
-        versions=_versions(),
+        versions=provenance(),
     )
 
 
@@ -294,13 +293,3 @@ def _assumptions(spec: RunSpec) -> tuple[str, ...]:
         f"{spec.task.duplicates_removed} duplicate texts were removed before splitting; the n examples are distinct",
         "the predictor is the decoded network in eval mode, a function of one input; a tie counts as an error",
     )
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "transformers", "tokenizers", "numpy", "scipy")
-    return {
-        "idbounds": idbounds.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **{package: metadata.version(package) for package in packages},
-    }
