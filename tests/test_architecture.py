@@ -203,16 +203,23 @@ def suite_of(registry: str, member: type) -> str | None:
     return {"projections": "Projection", "parametrizations": "Parametrization", "codes": "Code", "bounds": "Bound"}[registry]
 
 
+def subclasses_of(suite: str) -> list[ast.ClassDef]:
+    """Test classes that derive from a suite, directly or through another test class of their file."""
+    found = []
+    for path in TESTS.rglob("test_*.py"):
+        names = {suite}
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and {ast.unparse(base).split(".")[-1] for base in node.bases} & names:
+                names.add(node.name)
+                found.append(node)
+    return found
+
+
 @MEMBERS
 def test_every_member_has_a_subclass_of_its_suite(registry, name, member):
     """The test class names the member: family = "dense", name = "said", BOUNDS["seeger"]; a code is CODES' own."""
     suite = suite_of(registry, member)
-    classes = [
-        node
-        for path in TESTS.rglob("test_*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef) and any(f"{suite}Suite" in ast.unparse(base) for base in node.bases)
-    ]
+    classes = subclasses_of(f"{suite}Suite")
     if suite is None:
         text = "".join(path.read_text(encoding="utf-8") for path in (TESTS / registry).glob("test_*.py"))
         assert f'"{name}"' in text or f"{member.__name__}(" in text, (
