@@ -95,7 +95,8 @@ class CatoniGrid(RiskBound):
     Holds: for all Q and all λ > 1 at once, with probability at least 1 - δ over the sample.
     Requires: P and α fixed before the sample; a loss in [0, 1].
     Rounding: up; whatever λ the search ends at, the value is valid.
-    Source: Zhou et al. (2019), Theorem 2.1, arXiv:1804.05862; code of Lotfi et al. (2022), arXiv:2211.13609.
+    Source: Zhou et al. (2019), Theorem 2.1, arXiv:1804.05862 (number not checked); formula and α as in the published code of
+    Lotfi et al. (2022), arXiv:2211.13609 (`pac_bayes_bound_opt`).
     Proof of the price: weights 1/((k+1)(k+2)) on λ_k = (1+α)^k; λ_k ≤ λ < (1+α) λ_k, and (k+1)(k+2) ≤ (2 + ln λ/ln(1+α))².
 
     Examples:

@@ -66,8 +66,8 @@ class UniversalPrior(RiskBound):
     Holds: for all strings at once, with probability at least 1 - δ.
     Requires: a decoder fixed beforehand; no prefix-freeness. A prefix-free code owes neither term: use occam_kl.
     Rounding: up.
-    Source: Lotfi et al. (2022), section 3 (universal prior, K ≤ ℓ + 2 log2 ℓ), arXiv:2211.13609; the normaliser ln(π²/6),
-    which they leave out, is added here.
+    Source: Lotfi et al. (2022), section 3 (universal prior, K ≤ ℓ + 2 log2 ℓ, as in their published code),
+    arXiv:2211.13609; the normaliser ln(π²/6), which they leave out, is added here.
 
     Examples:
         >>> float(UniversalPrior().value(empirical_risk=0.1, n=3668, complexity_nats=430.4, delta=0.05).round(4))
@@ -110,7 +110,8 @@ class Zhou(CatoniGrid):
     Holds: for all strings at once, with probability at least 1 - δ.
     Requires: a decoder, m and α fixed beforehand. m is free in the theorem; this one sums to 1 over ℓ ≥ 1.
     Rounding: up.
-    Source: Zhou et al. (2019), Theorem 4.3 with Theorem 2.1 and no Gaussian noise, arXiv:1804.05862.
+    Source: Zhou et al. (2019), Theorem 4.3 with Theorem 2.1 and no Gaussian noise, arXiv:1804.05862 (numbers of the theorems
+    not checked; the price of λ is derived in docs/theory/derivations.md).
 
     Examples:
         >>> float(Zhou().value(empirical_risk=0.1, n=3668, complexity_nats=430.4, delta=0.05).round(4))
@@ -149,9 +150,12 @@ class Zhou(CatoniGrid):
     ) -> FloatArray:
         """Arrays broadcast; `complexity_nats` is the raw length times ln 2."""
         given = check_nats("complexity_nats", complexity_nats) / math.log(2.0)
-        # A whole number of bits comes back whole from nats; anything between two counts as the larger.
+        if not np.all(np.isfinite(given)):
+            raise ConfigError("complexity_nats must be finite: a string has a whole number of bits")
+        # A whole number of bits comes back whole from nats, to rounding; anything between two counts as the larger.
         near = np.round(given)
-        length = np.maximum(np.where(np.abs(given - near) <= 1e-9 * np.maximum(near, 1.0), near, np.ceil(given)), 1.0)
+        whole = np.where(np.abs(given - near) <= 1e-12 * np.maximum(near, 1.0), np.maximum(near, given), np.ceil(given))
+        length = np.maximum(whole, 1.0)
         nats = (length * LN2_UP + np.log(length) + np.log1p(length)) * (1 + 2.0**-50)
         return super().value(empirical_risk=empirical_risk, n=n, complexity_nats=nats, delta=delta, alpha=alpha)
 
@@ -164,7 +168,7 @@ class Arora(Bound):
     Holds: for all A at once, with probability at least 1 - δ. It is g_A that is bounded, not f.
     Requires: |f(x) - g_A(x)| ≤ γ on the sample; the helper string S fixed beforehand (then it is free).
     Rounding: up.
-    Source: Arora, Ge, Neyshabur & Zhang (2018), Theorem 2.1 and Corollary 1, arXiv:1802.05296; the O(·) made explicit by
+    Source: Arora, Ge, Neyshabur & Zhang (2018), Theorem 2.1, arXiv:1802.05296 (number not checked); the O(·) made explicit by
     Hoeffding's inequality and a union over the r^q settings of A.
 
     Examples:

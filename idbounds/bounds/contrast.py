@@ -90,8 +90,9 @@ class VcDimension(Bound):
     Holds: for all binary classifiers of the class at once, with probability at least 1 - δ.
     Requires: binary labels and the 0-1 loss.
     Rounding: up.
-    Source: Mohri, Rostamizadeh & Talwalkar (2018), Foundations of Machine Learning, Corollary 3.19. The dimension of ReLU
-    networks, Θ(W L log W): Bartlett, Harvey, Liaw & Mehrabian (2019), JMLR 20; its constant is not used here.
+    Source: Mohri, Rostamizadeh & Talwalkar (2018), Foundations of Machine Learning, Corollary 3.19 (number not
+    checked). The dimension of ReLU networks, Θ(W L log W): Bartlett, Harvey, Liaw & Mehrabian (2019), JMLR 20; its
+    constant is not used here.
 
     Examples:
         >>> float(VcDimension().value(empirical_risk=0.0, n=60000, vc_dimension=100, delta=0.05).round(4))

@@ -63,7 +63,7 @@ class Documents(Bound):
     Holds: for all models of the code at once, with probability at least 1 - δ over documents and subsample.
     Requires: independent documents; predictions smoothed by α; the subsample drawn uniformly, after training.
     Rounding: up; in bits, not capped at 1.
-    Source: Lotfi, Finzi, Kuang, Rudner, Goldblum & Wilson (2023), Theorem 1 and section 4.2, arXiv:2312.17173; constants
+    Source: Lotfi, Finzi, Kuang, Rudner, Goldblum & Wilson (2023), Theorem 1, arXiv:2312.17173 (number not checked); constants
     checked in the published code (`llm_subsampling_bound`).
 
     Examples:
@@ -133,8 +133,8 @@ class Tokens(Bound):
     Requires: Δ_i known from the context before token i (so α_i may depend on it), and the same for every model of the
     code: a smoothing that is learned must be fixed beforehand or bounded by its largest Δ_i.
     Rounding: up; in bits, not capped at 1.
-    Source: Lotfi, Kuang, Amos, Goldblum, Finzi & Wilson (2024), Theorem 3.1, arXiv:2407.18158; the constant is that of
-    Azuma's inequality with ranges Δ_i.
+    Source: Lotfi, Kuang, Amos, Goldblum, Finzi & Wilson (2024), Theorem 3.1, arXiv:2407.18158 (number not checked);
+    the constant is that of Azuma's inequality with ranges Δ_i.
 
     Examples:
         >>> bound = Tokens()

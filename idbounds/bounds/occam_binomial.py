@@ -35,7 +35,8 @@ class OccamBinomial(Bound):
     Holds: for all predictors of the code at once, with probability at least 1 - δ over the sample.
     Requires: 0-1 loss; a prefix-free code fixed before the sample was seen.
     Rounding: up; with python-flint installed `certify` proves the value in ball arithmetic.
-    Source: Langford (2005), JMLR 6, Theorem 4.1 (Occam's Razor Bound).
+    Source: Langford (2005), JMLR 6, Theorem 4.1 (Occam's Razor Bound; number not checked): the test-set bound, as Theorem 8
+    of Wu & Seldin (2022) states it, at δ 2^-K for each predictor, and Kraft's inequality.
 
     Examples:
         >>> bound = OccamBinomial()

@@ -117,7 +117,8 @@ class Lambda(_Gibbs):
     Holds: for all Q and all λ in (0, 2) at once, with probability at least 1 - δ over the sample.
     Requires: P fixed before the sample; a loss in [0, 1].
     Rounding: up.
-    Source: Thiemann, Igel, Wintenberger & Seldin (2017), Theorem 3 and eq. (8), arXiv:1608.05610.
+    Source: Thiemann, Igel, Wintenberger & Seldin (2017), Theorem 3 and eq. (8), arXiv:1608.05610 (numbers not
+    checked; formula and λ as in public implementations that name the paper, and shown to equal the quadratic bound in tests).
 
     Examples:
         >>> float(Lambda().value(empirical_risk=0.1, n=3668, complexity_nats=430.4, delta=0.05).round(4))

@@ -27,7 +27,8 @@ class TestSet(Bound):
     Holds: for this predictor, with probability at least 1 - δ over the test set.
     Requires: 0-1 loss; no choice of any kind made with the help of the test set, so an empty ledger.
     Rounding: up; with python-flint installed `certify` proves the value in ball arithmetic.
-    Source: Langford (2005), JMLR 6, Theorem 3.3 (Test Set Bound).
+    Source: Langford (2005), JMLR 6, Theorem 3.3 (Test Set Bound; number not checked); formula checked against Theorem 8 of
+    Wu & Seldin (2022).
 
     Examples:
         >>> float(TestSet().value(errors=5, n=100, delta=0.05).round(4))
