@@ -25,7 +25,7 @@ _TINY = 1e-290
 _ENOUGH = 1e6  # nats; no kl between numbers that double precision tells from 0 and 1 comes near
 MAX_NEWTON = 100
 _CRUDE_STEPS = 8
-_SMALL_BUDGET = 1e-4  # nats; above, the plain formula of kl moves p by less than 1e-13
+_SMALL_BUDGET = 1e-8  # nats; above, the plain formula of kl moves p by less than 1e-10
 BLOCK = 8192
 
 
