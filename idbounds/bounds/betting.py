@@ -98,7 +98,7 @@ class OccamBetting(Bound):
             middle = (low + high) / 2
             refuted = _log_wealth(unit, middle) > budget
             low, high = np.where(refuted, low, middle), np.where(refuted, middle, high)
-        unit_value = np.minimum(high * (1 + 2.0**-50), 1.0)
+        unit_value = np.minimum(high * (1 + 2.0**-50) + 2.0**-52, 1.0)
         return np.asarray(np.minimum(lower + (upper - lower) * unit_value + (abs(lower) + abs(upper)) * 2.0**-50, upper))
 
     def from_counts(self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike, delta: float) -> FloatArray:
@@ -116,22 +116,24 @@ class OccamBetting(Bound):
 
 
 def _log_wealth(z: FloatArray, mu: FloatArray) -> FloatArray:
-    """max over β in [-1/(1-μ), 0] of Σ ln(1 + β (z - μ)) by ternary search on a concave function; a lower end of it."""
+    """A lower end of max over β in [-1/(1-μ), 0] of Σ ln(1 + β (z - μ)): ternary search, then one careful evaluation."""
     gap = z - mu[..., None]
     with np.errstate(divide="ignore"):
         left, right = -1.0 / (1.0 - mu), np.zeros_like(mu)
     left = np.where(np.isfinite(left), left * (1 - 1e-12), 0.0)
-
-    def gain(beta: FloatArray) -> FloatArray:
-        return np.asarray(np.log1p(np.maximum(beta[..., None] * gap, -1 + 1e-15)).sum(axis=-1))
-
-    best = np.maximum(gain(left), 0.0)
     for _ in range(50):
         a, b = left + (right - left) / 3, right - (right - left) / 3
-        at_a, at_b = gain(a), gain(b)
-        best = np.maximum(best, np.maximum(at_a, at_b))
-        left, right = np.where(at_a < at_b, a, left), np.where(at_a < at_b, right, b)
-    return np.asarray(best * (1 - 1e-12) - 1e-12)
+        rising = _gains(a, gap).sum(axis=-1) < _gains(b, gap).sum(axis=-1)
+        left, right = np.where(rising, a, left), np.where(rising, right, b)
+    x = np.maximum(left[..., None] * gap, -1 + 1e-15)
+    terms = np.log1p(x)
+    # Rounding of x, conditioned by the logarithm, and of the pairwise sum; the rounding of z - μ is a move of μ.
+    error = 2.0**-50 * (np.abs(x) / (1 + x)).sum(axis=-1) + 2.0**-46 * np.abs(terms).sum(axis=-1)
+    return np.asarray(np.maximum(terms.sum(axis=-1) - error, 0.0))
+
+
+def _gains(beta: FloatArray, gap: FloatArray) -> FloatArray:
+    return np.asarray(np.log1p(np.maximum(beta[..., None] * gap, -1 + 1e-15)))
 
 
 class PacBayesBetting(RiskBound):

@@ -139,20 +139,6 @@ def test_loss_bounds_against_their_formulas(nats: float, delta: float, n: int) -
         assert value <= reference + mpmath.mpf("1e-9")
 
 
-def test_betting_on_errors_is_the_kl_form() -> None:
-    losses = np.repeat([0.0, 1.0], [180, 20])
-    by_losses = float(BOUNDS["occam_betting"].value(losses=losses, complexity_nats=3.0, delta=0.05))
-    by_counts = float(BOUNDS["occam_betting"].from_counts(errors=20, n=200, complexity_nats=3.0, delta=0.05))
-    assert by_losses == pytest.approx(by_counts, abs=1e-9)
-
-
-def test_betting_gains_from_small_variance_where_kl_does_not() -> None:
-    losses = np.full(2000, 0.5) + np.tile([-0.01, 0.01], 1000)
-    betting = float(BOUNDS["occam_betting"].value(losses=losses, complexity_nats=10.0, delta=0.05))
-    assert 0.5 < betting < 0.51
-    assert float(BOUNDS["occam_kl"].value(empirical_risk=0.5, n=2000, complexity_nats=10.0, delta=0.05)) > 0.55
-
-
 # other samples
 
 
