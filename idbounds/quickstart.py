@@ -18,13 +18,30 @@ def quickstart_config(
     dims: tuple[int, ...] = (100, 300, 1000),
     seeds: tuple[int, ...] = (0, 1),
     steps: int = 32,
-    max_train: int | None = None,
+    quantization_steps: int = 20,
+    max_examples: int | None = None,
 ) -> Config:
-    """The demonstration run, writing to `output`; smaller sizes make it a matter of seconds. Needs the extra ``demo``."""
+    """The demonstration run, writing to `output`; smaller sizes make it a matter of seconds. Needs the extra ``demo``.
+
+    Args:
+        output: folder for the results.
+        dims: the grid of d.
+        seeds: of projections, orders of examples and dropout.
+        steps: of each trial.
+        quantization_steps: further steps with the rounding in place.
+        max_examples: at most so many in each split.
+    """
     return Config(
         output=str(Path(output).resolve()),
         model=ModelSection(builtin="all-MiniLM-L6-v2", max_length=16),
-        data=DataSection(builtin="bbc_news", validation_fraction=0.15, test_fraction=0.2, max_train=max_train),
+        data=DataSection(
+            builtin="bbc_news",
+            validation_fraction=0.15,
+            test_fraction=0.2,
+            max_train=max_examples,
+            max_validation=max_examples,
+            max_test=max_examples,
+        ),
         measurement=MeasurementSection(
             parametrization="said",
             projection="fastfood",
@@ -34,7 +51,7 @@ def quickstart_config(
             full_learning_rates=(1e-4,),
             batch_size=24,
             steps=steps,
-            quantization_steps=20,
+            quantization_steps=quantization_steps,
         ),
         certificate=CertificateSection(delta=0.05),
     )

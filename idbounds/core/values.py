@@ -115,8 +115,8 @@ class RunSpec(Record):
     idbounds_version: str
 
 
-class Score(Record):
-    """k errors of n on one split."""
+class Counts(Record):
+    """k errors of n."""
 
     errors: Count
     n: Size
@@ -132,9 +132,13 @@ class Score(Record):
         """errors / n."""
         return self.errors / self.n
 
+
+class Score(Counts):
+    """What a trial reached on one split."""
+
     @property
     def accuracy(self) -> float:
-        """1 - errors / n."""
+        """1 - errors / n, rounded once."""
         return (self.n - self.errors) / self.n
 
 
@@ -232,24 +236,16 @@ class Message(Record):
     complexity: Complexity
 
 
-class Evidence(Record):
+class Evidence(Counts):
     """What was counted: integer errors of one fixed predictor on n distinct examples, under the 0-1 loss."""
 
-    errors: Count
-    n: Size
     split: Literal["train", "test"]
     examples_sha256: Sha256
 
-    @model_validator(mode="after")
-    def _errors_fit(self) -> Self:
-        if self.errors > self.n:
-            raise ValueError(f"errors must be at most n = {self.n}, got {self.errors}")
-        return self
-
     @property
     def empirical_risk(self) -> float:
-        """errors / n."""
-        return self.errors / self.n
+        """errors / n, in the papers' words."""
+        return self.risk
 
 
 class Certificate(Record):

@@ -113,7 +113,7 @@ def _delimited(separator: str, quoting: Literal[0, 3]) -> Callable[[Path], pd.Da
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": _delimited(",", 0),
     ".tsv": _delimited("\t", 3),
-    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
+    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
     ".parquet": pd.read_parquet,
 }
 
