@@ -113,12 +113,15 @@ class Bound(ABC):
         )
 
     def certify_risk(self, evidence: Record, complexity: Complexity, *, delta: float) -> RiskCertificate:
-        """The same for evidence other than error counts."""
+        """The same for evidence other than error counts. What a Monte-Carlo estimate has spent is taken out of δ."""
         self.require(evidence)
-        check_delta(delta)
+        spent = float(getattr(evidence, "monte_carlo_delta", 0.0))
+        if not check_delta(delta) > spent:
+            raise ConfigError(f"delta must be above monte_carlo_delta = {spent}, got {delta}: draw more, at a smaller delta_mc")
+        left = math.nextafter(delta - spent, 0.0) if spent else delta
         return RiskCertificate(
             family=self.name,
-            value=float(self.value(**self.arguments(evidence), complexity_nats=complexity.nats, delta=delta)),
+            value=float(self.value(**self.arguments(evidence), complexity_nats=complexity.nats, delta=left)),
             evidence=evidence.to_dict(),
             complexity=complexity,
             delta=delta,
@@ -129,7 +132,7 @@ class Bound(ABC):
 
     def arguments(self, evidence: Record) -> dict[str, Any]:
         """What `value` takes from the evidence."""
-        return evidence.model_dump(exclude={"split", "examples_sha256"})
+        return evidence.model_dump(exclude={"split", "examples_sha256", "monte_carlo_delta"})
 
     def proven(self, value: float, *, evidence: Evidence, complexity: Complexity, delta: float) -> float:  # noqa: ARG002
         """`value`, or a larger one that ball arithmetic proves. The binomial families override this."""

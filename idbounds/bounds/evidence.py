@@ -58,10 +58,15 @@ class LossEvidence(Record):
 
 
 class GibbsEvidence(Record):
-    """Mean loss of a stochastic predictor Q on n distinct examples: exact, or an upper bound from `monte_carlo_risk`."""
+    """Mean loss of a stochastic predictor Q on n distinct examples: exact, or an upper end from `monte_carlo_risk`.
+
+    An upper end holds only with probability 1 - δ_mc: give it as `monte_carlo_delta`, and `certify_risk` spends
+    it out of the certificate's δ.
+    """
 
     empirical_risk: Fraction
     n: Size
+    monte_carlo_delta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     split: Literal["train"] = "train"
     examples_sha256: Sha256
 

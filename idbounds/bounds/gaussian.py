@@ -75,7 +75,8 @@ class PriorScaleGrid:
 def monte_carlo_risk(mean_of_draws: ArrayLike, *, num_draws: int, delta_mc: float) -> FloatArray:
     """Upper end of the empirical risk of Q from V independent draws of the predictor, at its own confidence δ_mc.
 
-    Formula: kl⁻¹(r̂_MC, ln(2/δ_mc)/V). The bound that uses it then holds with probability 1 - δ - δ_mc.
+    Formula: kl⁻¹(r̂_MC, ln(2/δ_mc)/V). The bound that uses it then holds with probability 1 - δ - δ_mc; put
+    δ_mc into `GibbsEvidence.monte_carlo_delta`, and the certificate's δ covers both.
     Source: Langford & Caruana (2001), Theorem 2.5; Dziugaite & Roy (2017), section 4, arXiv:1703.11008. (ln(1/δ_mc) would do
     for one side; the published constant is kept.)
 

@@ -235,6 +235,16 @@ def test_monte_carlo_has_its_own_delta() -> None:
     assert stats.binomtest(failures, 2000, 0.1, alternative="greater").pvalue > 1e-6
 
 
+def test_a_monte_carlo_delta_is_spent_out_of_delta() -> None:
+    estimate = GibbsEvidence(empirical_risk=0.1, n=2000, monte_carlo_delta=0.01, examples_sha256=SHA)
+    made = BOUNDS["seeger"].certify_risk(estimate, CODE, delta=0.05)
+    exact = GibbsEvidence(empirical_risk=0.1, n=2000, examples_sha256=SHA)
+    assert made.delta == 0.05
+    assert made.value == pytest.approx(BOUNDS["seeger"].certify_risk(exact, CODE, delta=0.04).value, abs=1e-12)
+    with pytest.raises(ValueError, match="above monte_carlo_delta"):
+        BOUNDS["seeger"].certify_risk(estimate, CODE, delta=0.01)
+
+
 # bad input
 
 
