@@ -30,13 +30,16 @@ BLOCK = 8192
 
 
 def kl(q: ArrayLike, *, p: ArrayLike) -> FloatArray:
-    """Binary relative entropy kl(q‖p) in nats, to a relative error below 1e-13; broadcasts.
+    """Binary relative entropy kl(q‖p) in nats, to a relative error below 1e-13 (absolute 1e-287); broadcasts.
 
     Formula: q ln(q/p) + (1-q) ln((1-q)/(1-p)), computed as q φ(h/q) + (1-q) φ(-h/(1-q)) with h = p - q and
     φ(x) = x - ln(1+x) ≥ 0. Both terms are non-negative, so nothing cancels when p is close to q.
     """
     first, second = np.broadcast_arrays(fraction_array("q", q), fraction_array("p", p))
-    return deviance(first, 1.0 - first, second - first, second, 1.0 - second)
+    value = deviance(first, 1.0 - first, second - first, second, 1.0 - second)
+    # Ratios to a subnormal p have few digits; there nothing cancels, and the plain formula has all of them.
+    subnormal = (second > 0) & (second < _TINY) & (first > _TINY)
+    return np.where(subnormal, _plain(first, np.maximum(second, 5e-324)) - _entropy(first), value)
 
 
 def kl_inverse_upper(q: ArrayLike, *, c: ArrayLike) -> FloatArray:
@@ -141,6 +144,7 @@ def _kl_lower(risk: FloatArray, budget: FloatArray) -> FloatArray:
         start = np.maximum(risk - np.sqrt(2 * risk) * np.sqrt(target), np.exp(-(target + entropy) / risk))
     start = np.clip(np.where(np.isfinite(start), start, 0.0), 0.0, risk)
     found = np.where(risk == 1.0, np.exp(-target), _solve_kl(risk, target, entropy, start))
+    found = np.where(found < _TINY, 0.0, found)
     found = np.where(budget == 0.0, risk, found)
     return push_outward(found, up=False, holds=lambda p, i: (p <= 0.0) | _exceeds(risk[i], p, target[i], entropy[i]))
 
@@ -183,7 +187,9 @@ def _solve_kl(q: FloatArray, target: FloatArray, entropy: FloatArray, start: Flo
     aim = target * (1 + KL_SLACK)
     constant = (entropy + aim) * (1 + 24 * EPS)
     p, settled = _iterate(lambda at: _plain(q, at) - constant, q, start, steps=_CRUDE_STEPS)
-    exact = np.flatnonzero(~settled | (target < _SMALL_BUDGET))
+    small = target < _SMALL_BUDGET
+    p = np.where(small, start, p)
+    exact = np.flatnonzero(~settled | small)
     if exact.size:
         few, few_aim = q[exact], aim[exact]
         p[exact], _ = _iterate(lambda at: _gap(few, at, few_aim), few, p[exact], steps=MAX_NEWTON)
@@ -198,7 +204,9 @@ def _iterate(
     for _ in range(steps):
         moved, move = logit_step(p, function(p), p - q)
         p = np.where(settled, p, moved)
-        settled |= np.abs(move) <= 1e-8 * np.abs(moved - q)  # quadratic: the next move would be 1e-16 of the distance
+        # Quadratic in the logit: the next move would be 1e-16 of the distance to q, 0 or 1, or is below rounding.
+        scale = np.minimum(np.minimum(np.abs(moved - q), moved), 1.0 - moved)
+        settled |= np.abs(move) <= np.maximum(1e-8 * scale, 2 * EPS * moved)
         if np.all(settled):
             break
     return p, settled

@@ -33,6 +33,7 @@ _LARGEST_N = 2.0**52  # counts must be exact in double precision
 _MAX_FRACTION = 600
 # Where the continued fraction stops: its lower end is used, so this costs at most so many nats, upward.
 _SETTLED = 1e-11
+_ROUGH = (1e-2, 1e-5)  # enough for the first two steps
 
 
 def ln_binomial_tail(k: ArrayLike, *, n: ArrayLike, p: ArrayLike) -> FloatArray:
@@ -195,13 +196,18 @@ def _invert_tail(k: FloatArray, n: FloatArray, nats: FloatArray) -> FloatArray:
     for step in range(MAX_NEWTON):
         if active.size == 0:
             break
+        tolerance = _ROUGH[step] if step < len(_ROUGH) else _SETTLED
         ki, ni, pi = k[active], n[active], p[active]
-        tail, slope = _tail(ki, ni, pi, tolerance=max(_SETTLED, 1e-2 ** (step + 1)))
+        tail, slope = _tail(ki, ni, pi, tolerance=tolerance)
         moved, move = logit_step(pi, -tail - aim[active], slope)
         moved = np.maximum(moved, ki / ni)
         p[active] = moved
-        # Quadratic convergence: after a move below 1e-6 of the distance to k/n the next is below 1e-12 of it.
-        active = active[(np.abs(move) > 1e-6 * (moved - ki / ni)) & (moved < 1.0)]
+        if tolerance > _SETTLED:
+            active = active[moved < 1.0]
+            continue
+        # Quadratic in the logit: after a move below 1e-6 of the distance to k/n or 1 the next is below 1e-12 of it.
+        scale = np.minimum(moved - ki / ni, 1.0 - moved)
+        active = active[(np.abs(move) > np.maximum(1e-6 * scale, 4 * EPS * moved)) & (moved < 1.0)]
 
     def holds(end: FloatArray, index: IndexArray) -> NDArray[np.bool_]:
         passed = end >= 1.0
