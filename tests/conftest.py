@@ -2,6 +2,9 @@
 
 import os
 
+# Before torch is imported anywhere: see idbounds/cli.py for the reason.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from hypothesis import HealthCheck, settings
 
 _COMMON = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Protocol
 
 import torch
@@ -198,7 +199,8 @@ class _Rows(torch.autograd.Function):
         ctx: _Context, w: Tensor, base: Tensor | None, projection: Projection, name: str, start: int, stop: int
     ) -> Tensor:
         ctx.projection, ctx.name, ctx.start = projection, name, start
-        return projection._assemble(w, base, name, start, stop)
+        with _one_thread():
+            return projection._assemble(w, base, name, start, stop)
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -212,12 +214,29 @@ class _AdjointRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: _Context, g: Tensor, projection: Projection, name: str, start: int) -> Tensor:
         ctx.projection, ctx.name, ctx.start, ctx.stop = projection, name, start, start + g.numel()
-        return projection._adjoint_rows(g.detach(), name, start).mul_(projection.scale(name))
+        with _one_thread():
+            return projection._adjoint_rows(g.detach(), name, start).mul_(projection.scale(name))
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows = _apply(_Rows, grad.contiguous(), None, ctx.projection, ctx.name, ctx.start, ctx.stop)
         return rows, None, None, None
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within it torch uses one thread.
+
+    A product is thousands of small operations, each over in some 50 µs. Sharing each among threads gains a
+    third on an idle machine, and loses a factor of ten where another process holds a core, because every one of
+    them then waits for a thread that is not running.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
