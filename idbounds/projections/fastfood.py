@@ -30,7 +30,8 @@ class Fastfood(Projection):
         transform never grows with D, no coordinate of w is cut off, and it stays in the cache.
         ``block_size=m`` asks for larger blocks; m >= D gives one full-length transform for a tensor.
     Scale: each row of V has E<v, w>² = ||w||² exactly, whatever G is.
-    Cost: about 4 log2(m) additions a weight each way; temporaries of one tile, no state.
+    Cost: about 2 log2(m) additions a weight each way; temporaries of one tile. Signs are kept after their first use,
+        a quarter of a byte a weight, up to D = 2^30; beyond that they are made again each time.
     Randomness: streams ``fastfood/signs``, ``fastfood/permutation`` and ``fastfood/gaussians``, keyed by
         seed and tensor, at positions fixed by the tile's index. Entries come from additions and
         multiplications in a fixed order, so P has the same bits on every device.
@@ -50,6 +51,8 @@ class Fastfood(Projection):
     _TILE_ROWS: ClassVar[int] = 2**18
     #: One 32-bit word holds the signs of 32 rows of a column.
     _MIN_BLOCK: ClassVar[int] = 32
+    #: Up to this D the signs, two bits a weight, are kept between products: 256 MiB at most.
+    _KEEP_ROWS: ClassVar[int] = 2**30
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
@@ -61,6 +64,8 @@ class Fastfood(Projection):
         # bit_length is exact where log2 in floating point is not (fault B11 of public code).
         self._block = wanted or max(self._MIN_BLOCK, 1 << (self.d - 1).bit_length())
         self._tile_rows = max(self._TILE_ROWS, self._block)
+        self._keeps_tiles = spec.num_rows <= self._KEEP_ROWS
+        self._kept: dict[tuple[str, int, torch.device, torch.dtype], _Tile] = {}
 
     def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
         padded = w.new_zeros(self._block, 1)
@@ -90,8 +95,15 @@ class Fastfood(Projection):
             row = index * self._tile_rows
             rows = min(self._tile_rows, size - row)
             columns = -(-rows // self._block)
-            tile = self._make_tile(name, index, row, columns, like)
+            tile = self._tile(name, index, row, columns, like)
             yield tile, max(start - row, 0), min(stop - row, rows)
+
+    def _tile(self, name: str, index: int, row: int, columns: int, like: Tensor) -> _Tile:
+        key = (name, index, like.device, like.dtype)
+        tile = self._kept.get(key) or self._make_tile(name, index, row, columns, like)
+        if self._keeps_tiles:
+            self._kept[key] = tile
+        return tile
 
     def _make_tile(self, name: str, index: int, row: int, columns: int, like: Tensor) -> _Tile:
         seed, block = self.spec.seed, self._block
