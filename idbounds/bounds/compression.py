@@ -27,18 +27,11 @@ from idbounds.bounds.evidence import MarginEvidence
 from idbounds.core.errors import ConfigError
 from idbounds.core.logmath import FloatArray, fraction_array, kl_inverse_upper
 from idbounds.core.records import Record
+from idbounds.core.units import bits_to_nats, nats_to_bits
 from idbounds.core.values import Evidence
 
 if TYPE_CHECKING:
     import sympy
-
-LN2_UP = math.nextafter(math.log(2.0), 1.0)
-LN2_DOWN = math.nextafter(math.log(2.0), 0.0)
-
-
-def bits_of(complexity_nats: ArrayLike) -> FloatArray:
-    """The same in bits, rounded up."""
-    return np.asarray(np.nextafter(check_nats("complexity_nats", complexity_nats) / LN2_DOWN, np.inf))
 
 
 def check_bits(name: str, bits: ArrayLike) -> FloatArray:
@@ -55,7 +48,7 @@ def universal_code_nats(length_bits: ArrayLike) -> FloatArray:
     The weights 2^-ℓ ℓ^-2 over all strings sum to π²/6, so 0.718 bits are owed on top of ℓ + 2 log2 ℓ. ℓ < 1 counts as 1.
     """
     length = np.maximum(check_bits("length_bits", length_bits), 1.0)
-    return np.asarray((length * LN2_UP + 2 * np.log(length) + math.log(math.pi**2 / 6)) * (1 + 2.0**-50))
+    return np.asarray((bits_to_nats(length) + 2 * np.log(length) + math.log(math.pi**2 / 6)) * (1 + 2.0**-50))
 
 
 class UniversalPrior(RiskBound):
@@ -98,7 +91,7 @@ class UniversalPrior(RiskBound):
         """Arrays broadcast; `complexity_nats` is the raw length times ln 2."""
         same_shape(empirical_risk=empirical_risk, n=n, complexity_nats=complexity_nats)
         _, size = risk_upwards(0, n)
-        nats = penalty_nats(universal_code_nats(bits_of(complexity_nats)), delta=delta)
+        nats = penalty_nats(universal_code_nats(nats_to_bits(check_nats("complexity_nats", complexity_nats))), delta=delta)
         return kl_inverse_upper(fraction_array("empirical_risk", empirical_risk), c=nats / size * (1 + 2.0**-50))
 
 
@@ -156,7 +149,7 @@ class Zhou(CatoniGrid):
         near = np.round(given)
         whole = np.where(np.abs(given - near) <= 1e-12 * np.maximum(near, 1.0), np.maximum(near, given), np.ceil(given))
         length = np.maximum(whole, 1.0)
-        nats = (length * LN2_UP + np.log(length) + np.log1p(length)) * (1 + 2.0**-50)
+        nats = (bits_to_nats(length) + np.log(length) + np.log1p(length)) * (1 + 2.0**-50)
         return super().value(empirical_risk=empirical_risk, n=n, complexity_nats=nats, delta=delta, alpha=alpha)
 
 
@@ -269,6 +262,6 @@ class Aghajanyan(RiskBound):
             empirical_risk=empirical_risk, n=n, d=d, bits_per_coordinate=bits_per_coordinate, complexity_nats=complexity_nats
         )
         _, size = risk_upwards(0, n)
-        code = check_bits("d", d) * check_bits("bits_per_coordinate", bits_per_coordinate) * LN2_UP
+        code = bits_to_nats(check_bits("d", d) * check_bits("bits_per_coordinate", bits_per_coordinate))
         nats = penalty_nats(check_nats("complexity_nats", complexity_nats) + code, delta=delta)
         return outward(fraction_array("empirical_risk", empirical_risk) + np.sqrt(nats / (2 * size)))

@@ -24,10 +24,11 @@ from idbounds.bounds.base import (
     penalty_nats,
     same_shape,
 )
-from idbounds.bounds.compression import LN2_UP, check_bits
+from idbounds.bounds.compression import check_bits
 from idbounds.core.errors import ConfigError
 from idbounds.core.logmath import FloatArray, fraction_array
 from idbounds.core.records import Record
+from idbounds.core.units import bits_to_nats
 
 if TYPE_CHECKING:
     import sympy
@@ -77,7 +78,7 @@ class ParameterCounting(Bound):
     ) -> FloatArray:
         """Arrays broadcast."""
         same_shape(empirical_risk=empirical_risk, n=n, num_weights=num_weights, complexity_nats=complexity_nats)
-        code = 32 * check_bits("num_weights", num_weights) * LN2_UP
+        code = bits_to_nats(32 * check_bits("num_weights", num_weights))
         nats = penalty_nats(check_nats("complexity_nats", complexity_nats) + code, delta=delta)
         return outward(fraction_array("empirical_risk", empirical_risk) + np.sqrt(nats / (2 * check_sizes(n))))
 

@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 from idbounds.bounds.base import check_delta
 from idbounds.core.errors import ConfigError
 from idbounds.core.logmath import FloatArray, kl_inverse_upper, x_minus_log1p
+from idbounds.core.units import nats_to_bits
 from idbounds.core.values import LedgerItem
-
-_LN2_DOWN = math.nextafter(math.log(2.0), 0.0)
 
 
 def gaussian_kl(mean: ArrayLike, *, sigma: ArrayLike, prior_scale: float) -> float:
@@ -63,7 +62,7 @@ class PriorScaleGrid:
         """(τ, KL in nats, ledger): the smallest KL on the grid, with one ledger line for KL and one for the choice of τ."""
         candidates = [(gaussian_kl(mean, sigma=sigma, prior_scale=float(tau)), float(tau)) for tau in self.scales]
         nats, tau = min(candidates)
-        bits = math.nextafter(nats / _LN2_DOWN, math.inf)
+        bits = nats_to_bits(nats)
         choice = math.nextafter(math.log2(self.size), math.inf) if self.size > 1 else 0.0
         ledger = (
             LedgerItem(name="KL(Q‖P)", bits=bits, reason=f"Gaussian posterior against N(0, τ² I), τ = {tau:.6g}"),

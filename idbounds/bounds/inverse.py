@@ -11,18 +11,17 @@ from collections.abc import Callable
 import numpy as np
 
 from idbounds.bounds.base import Bound, check_delta
-from idbounds.bounds.compression import LN2_UP
 from idbounds.core.errors import ConfigError
 from idbounds.core.logmath import fraction_array
 from idbounds.core.tails import counts
+from idbounds.core.units import bits_to_nats
 
 _LARGEST_BITS = 1e9
 _LARGEST_N = 2**50
 
 
 def _value(bound: Bound, errors: float, n: float, num_bits: float, delta: float) -> float:
-    nats = math.nextafter(num_bits * LN2_UP, math.inf) if num_bits else 0.0
-    return float(bound.from_counts(errors=errors, n=n, complexity_nats=nats, delta=delta))
+    return float(bound.from_counts(errors=errors, n=n, complexity_nats=bits_to_nats(num_bits), delta=delta))
 
 
 def check_target(target: float) -> float:

@@ -27,12 +27,11 @@ from idbounds.bounds.pac_bayes import PRIOR, ln_two_sqrt
 from idbounds.core.errors import ConfigError
 from idbounds.core.logmath import FloatArray, kl_inverse_lower, kl_inverse_upper
 from idbounds.core.records import Record
+from idbounds.core.units import bits_to_nats
 from idbounds.core.values import Evidence
 
 if TYPE_CHECKING:
     import sympy
-
-_LN2_UP = math.nextafter(math.log(2.0), 1.0)
 
 
 class OccamSplitKl(Bound):
@@ -108,7 +107,7 @@ class OccamSplitKl(Bound):
         return np.asarray(np.minimum(value + slack, upper))
 
     def _nats(self, nats: FloatArray, size: FloatArray) -> FloatArray:  # noqa: ARG002 - the posterior's version needs n
-        return nats + _LN2_UP
+        return nats + bits_to_nats(1.0)
 
     def from_counts(self, *, errors: ArrayLike, n: ArrayLike, complexity_nats: ArrayLike, delta: float) -> FloatArray:
         """Errors with center ½: the value is kl⁻¹ with the ln 2 of the union of two sides."""
@@ -164,4 +163,4 @@ class PacBayesSplitKl(OccamSplitKl):
         return self._split(symbolic.maurer_penalty() + sp.log(2))
 
     def _nats(self, nats: FloatArray, size: FloatArray) -> FloatArray:
-        return nats + _LN2_UP + ln_two_sqrt(size)
+        return nats + bits_to_nats(1.0) + ln_two_sqrt(size)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from idbounds.bounds import BOUNDS
 from idbounds.bounds.base import Bound, check_delta
-from idbounds.bounds.compression import LN2_UP, check_bits
+from idbounds.bounds.compression import check_bits
 from idbounds.core.errors import ConfigError, UnsupportedEvidenceError
+from idbounds.core.units import bits_to_nats
 from idbounds.core.values import Evidence
 
 
@@ -113,7 +113,7 @@ def _row(bound: Bound, evidence: Evidence, *, bits: float, fewest: float | None,
     import sympy
 
     def at(num_bits: float) -> float:
-        nats = math.nextafter(num_bits * LN2_UP, math.inf) if num_bits else 0.0
+        nats = bits_to_nats(num_bits)
         try:
             return float(bound.from_counts(errors=evidence.errors, n=evidence.n, complexity_nats=nats, delta=delta))
         except ConfigError as error:
