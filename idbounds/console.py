@@ -77,8 +77,8 @@ def print_result(console: Console, result: Result) -> None:
     for dimension in result.dimensions:
         _say(
             console,
-            f"{dimension} ({dimension.rule}: {percent(dimension.target_accuracy)} % "
-            f"of full fine-tuning's {percent(dimension.baseline_accuracy)} %)",
+            f"{dimension} (rule {dimension.rule}: target {percent(dimension.target_accuracy)} %, "
+            f"full fine-tuning {percent(dimension.baseline_accuracy)} %)",
         )
     message = result.message
     _say(

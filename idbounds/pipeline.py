@@ -111,7 +111,8 @@ def prepare(config: Config, *, reporter: Reporter | None = None) -> Run:
     if (folder / SPEC_FILE).exists() and RunSpec.read(folder / SPEC_FILE).sha256 != spec.sha256:
         raise ConfigError(f"{folder} holds the results of another specification; choose another output folder")
     spec.write(folder / SPEC_FILE)
-    write_atomically(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+    here = config.model_copy(update={"output": "."})
+    write_atomically(folder / CONFIG_FILE, (here.model_dump_json(indent=2) + "\n").encode())
     return prepared
 
 

@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from idbounds.bounds import BOUNDS, rigorous
 from idbounds.core.logmath import kl_inverse_upper
 from idbounds.core.tails import binomial_inverse, ln_binomial_tail
+from idbounds.provenance import provenance
 
 
 def scalar_kl(q: float, p: float) -> float:
@@ -69,6 +70,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--scalar", type=int, default=2_000)
     chosen = parser.parse_args()
+    print(f"made by scripts/bench_bounds.py --size {chosen.size} --scalar {chosen.scalar}, seed 0")
+    print(*(f"{name}: {value}" for name, value in provenance().items()), sep=", ")
     generator = np.random.default_rng(0)
     n = generator.integers(1, 10**6, chosen.size).astype(np.float64)
     k = np.floor(n * generator.random(chosen.size) ** 3)
