@@ -101,6 +101,7 @@ _LATEX = str.maketrans(
         "±": r"\(\pm\)",
         "δ": r"\(\delta\)",
         "θ": r"\(\theta\)",
+        "λ": r"\(\lambda\)",
         "₀": r"\(_0\)",
         "–": "--",
         "…": r"\ldots{}",

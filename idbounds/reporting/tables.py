@@ -87,7 +87,8 @@ def accuracy_table(
         caption=(
             f"Test accuracy of {spec.model.name} on {spec.task.name} ({spec.task.test.n} test examples), mean and range "
             f"over seeds, in a subspace of dimension d ({spec.parametrization}, {spec.projection}, {spec.allocation}). "
-            f"The learning rate was chosen on {spec.task.validation.n} validation examples; in a subspace it is divided by the square root of d "
+            f"The learning rate was chosen on {spec.task.validation.n} validation examples; "
+            "in a subspace it is divided by the square root of d "
             f"for each number. {signature}"
         ),
     )
