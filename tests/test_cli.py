@@ -181,7 +181,7 @@ def test_d_above_the_number_of_weights_is_named_before_training(idbounds, tmp_pa
     pytest.importorskip("transformers")
     options = 'dims = [30000000]\nparametrization = "full_weights"'
     outcome = idbounds("run", write_config(tmp_path, model=real_model(), measurement=options))
-    refused(outcome, "d = 30000000 directions for D = 22566146 weights", "choose a smaller d")
+    refused(outcome, "22566146, got d = 30000000", "choose another d")
     assert "trial" not in outcome[1]
 
 

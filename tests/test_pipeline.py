@@ -18,7 +18,7 @@ from example_pipeline_run import finished_run, tiny
 
 from idbounds import pipeline
 from idbounds.bounds import BOUNDS
-from idbounds.codes import decode_message
+from idbounds.codes import decode_message, encode_message
 from idbounds.config import DataSection
 from idbounds.core.errors import ConfigError, CorruptMessageError, DataError, VerificationError
 from idbounds.core.units import bits_to_nats
@@ -180,13 +180,13 @@ def test_verify_refuses_an_altered_and_a_truncated_message(copied):
 
 def test_verify_refuses_other_training_data(copied):
     rewrite(copied / "config.json", lambda config: config["data"].update(max_train=59))
-    with pytest.raises(DataError, match=r"the training examples: hash \w{12}… here, the certificate names \w{12}…"):
+    with pytest.raises(DataError, match=r"task.train is 59 examples with hash \w{12}…"):
         verify(copied)
 
 
 def test_verify_refuses_another_model(copied):
     rewrite(copied / "config.json", lambda config: config["model"].update(head_seed=1))
-    with pytest.raises(DataError, match=r"the model's weights θ₀: hash"):
+    with pytest.raises(DataError, match=r"model.theta0_sha256 is \w{12}… here"):
         verify(copied)
 
 
@@ -279,3 +279,27 @@ def test_sst2_loads_without_loss():
     assert len(splits.test) == 872
     assert splits.label_names == ("0", "1")
     assert notes.name == "train"
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [("task", "duplicates_removed", 7), ("model", "max_length", 512), ("model", "head_seed", 3)],
+)
+def test_verify_refuses_a_specification_that_tells_of_another_run(copied, section, field, value):
+    """A forger who writes spec, message and certificate anew still cannot change what this machine recomputes."""
+    spec = RunSpec.read(copied / "spec.json")
+    part = getattr(spec, section)
+    forged = spec.model_copy(update={section: part.model_copy(update={field: value})})
+    decoded = decode_message((copied / "message.idb").read_bytes(), spec=spec)
+    content = encode_message(
+        quantized=decoded.quantized, step_index=decoded.step_index, d=decoded.d, seed=decoded.seed, spec=forged
+    )
+    claimed = CertificateFile.read(copied / "certificate.json")
+    message_sha256 = decode_message(content, spec=forged).message.file_sha256
+    forged.write(copied / "spec.json")
+    (copied / "message.idb").write_bytes(content)
+    claimed.model_copy(update={"spec_sha256": forged.sha256, "message_sha256": message_sha256}).write(
+        copied / "certificate.json"
+    )
+    with pytest.raises(DataError, match=f"{section}.{field} is "):
+        verify(copied)

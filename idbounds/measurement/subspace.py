@@ -48,8 +48,9 @@ class Subspace(nn.Module):
         self.model = copy.deepcopy(model)
         sites = _sites_of_trainable_tensors(self.model)
         sizes = {name: places[0][2].numel() for name, places in sites.items()}
-        if not 0 < dim <= sum(sizes.values()):
-            raise ConfigError(f"d must be at least 1 and at most the {sum(sizes.values())} trainable weights, got d = {dim}")
+        total = sum(sizes.values())
+        if not 0 < dim <= total:
+            raise ConfigError(f"d must be from 1 to the number of trainable weights, {total}, got d = {dim}; choose another d")
         self.parametrization = parametrization_by_name(parametrization)(list(sizes), dim=dim)
         self.projection = from_spec(
             ProjectionSpec.checked(

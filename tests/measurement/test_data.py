@@ -49,11 +49,21 @@ def test_a_glue_file_keeps_quotation_marks_and_drops_its_byte_order_mark(tmp_pat
     assert examples == [(('"He said', "He said it"), "1"), (('No " here', 'Nor "there"'), "0")]
 
 
-@pytest.mark.parametrize("word", ["NA", "null", "None", "nan", "", "007", "1.0", "True"])
+@pytest.mark.parametrize("word", ["NA", "null", "None", "nan", "007", "1.0", "True"])
 def test_words_that_look_like_missing_values_or_numbers_stay_words(tmp_path, word):
     path = tmp_path / "part.csv"
     path.write_text(f'text,label\n"{word}",01\nb,1\n')
     assert read(path)[0] == ((word,), "01")
+
+
+@pytest.mark.parametrize("name", ["part.csv", "part.tsv"])
+@pytest.mark.parametrize(("text", "label", "column"), [("", "1", "text"), ("a", " ", "label")])
+def test_an_empty_text_or_label_is_named_and_never_becomes_a_class(tmp_path, name, text, label, column):
+    path = tmp_path / name
+    separator = "\t" if name.endswith("tsv") else ","
+    path.write_text(f"text{separator}label\nb{separator}0\n{text}{separator}{label}\n")
+    with pytest.raises(DataError, match=f"column '{column}' of row 2 is empty"):
+        read(path)
 
 
 def test_a_missing_file_and_an_unknown_ending_are_named(tmp_path):
@@ -88,7 +98,7 @@ def test_a_missing_column_is_named_beside_those_there_are():
 def test_a_missing_cell_is_named_by_its_row(tmp_path):
     path = tmp_path / "part.jsonl"
     path.write_text('{"text": "a", "label": 1}\n{"text": null, "label": 0}\n')
-    with pytest.raises(DataError, match=r"part.jsonl: row 2 has an empty cell; fill it or drop the row"):
+    with pytest.raises(DataError, match=r"part.jsonl: column 'text' of row 2 is empty; fill it or drop the row"):
         read(path)
 
 

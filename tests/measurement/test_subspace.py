@@ -252,7 +252,7 @@ def test_a_model_without_trainable_parameters_is_refused():
         ({"dim": 5, "projection": "walsh"}, "unknown projection 'walsh'; choose one of dense, fastfood"),
         ({"dim": 5, "parametrization": "lora"}, "unknown parametrization 'lora'"),
         ({"dim": 5, "allocation": "fair"}, "allocation: .*'fair'"),
-        ({"dim": 433}, "d = 433 directions for D = 432 weights; choose a smaller d"),
+        ({"dim": 433}, "432, got d = 433; choose another d"),
         ({"dim": 3, "parametrization": "said"}, r"3 coordinates of its own .*got d = 3; choose a larger d"),
         ({"dim": 0}, "got d = 0"),
         ({"dim": 5, "seed": -1}, "seed: .*got -1"),
