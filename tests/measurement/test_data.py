@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from idbounds.core.errors import ConfigError, DataError
 from idbounds.measurement.data import LabelledText, make_splits, raw_examples, read_table
-from idbounds.measurement.sources import bbc_news, from_file
+from idbounds.measurement.sources import bbc_news, from_file, from_hub
 
 ROWS = [("a film, with a comma", "good"), ('it said "no"', "bad"), ("line\u2028separator and é", "good")]
 CSV = 'text,label\n"a film, with a comma",good\n"it said ""no""",bad\nline\u2028separator and é,good\n'
@@ -226,3 +226,15 @@ def test_the_demonstration_corpus_is_whole_and_in_a_fixed_order():
     assert len(examples) == 2225
     assert sorted({label for _, label in examples}) == ["business", "entertainment", "politics", "sports", "tech"]
     assert [label for _, label in examples] == sorted(label for _, label in examples)
+
+
+def test_a_hugging_face_data_set_is_read_by_split_with_its_class_names(tmp_path):
+    """The real library on a folder, which it loads as it loads a hub name; there is no network here."""
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    rows = datasets.Dataset.from_dict({"sentence": ["good", "bad"], "label": [1, 0]}, features=features)
+    rows.to_parquet(str(tmp_path / "train.parquet"))
+    named = {"subset": None, "revision": None, "text_columns": ("sentence",), "label_column": "label"}
+    assert from_hub(str(tmp_path), split="train", **named) == [(("good",), "pos"), (("bad",), "neg")]
+    with pytest.raises(DataError, match="split 'dev'"):
+        from_hub(str(tmp_path), split="dev", **named)
