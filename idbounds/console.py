@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from idbounds.core.values import Certificate, Trial
@@ -22,12 +22,11 @@ class ProgressBar:
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=6),
             MofNCompleteColumn(),
-            TextColumn("steps · loss {task.fields[loss]} ·"),
-            TimeElapsedColumn(),
-            TextColumn("· left"),
-            TimeRemainingColumn(),
+            TextColumn("steps loss {task.fields[loss]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),  # all of it fits in 80 columns
             console=console,
         )
         self._task = self._bar.add_task("loading", total=None, loss="–")
