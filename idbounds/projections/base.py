@@ -227,9 +227,9 @@ class _AdjointRows(torch.autograd.Function):
 def _one_thread() -> Iterator[None]:
     """Within it torch uses one thread.
 
-    A product is thousands of small operations, each over in some 50 µs. Sharing each among threads gains a
-    third on an idle machine, and loses a factor of ten where another process holds a core, because every one of
-    them then waits for a thread that is not running.
+    A product is thousands of short operations. Sharing each among threads gains a little on an idle machine and
+    loses far more where another process holds a core, because every one of them then waits for a thread that is
+    not running.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
