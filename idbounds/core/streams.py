@@ -26,6 +26,11 @@ _Word = TypeVar("_Word", bound=np.unsignedinteger)
 
 _WORDS_PER_COUNTER = 4  # Philox-4x64 yields four 64-bit words for each counter value.
 
+# SplitMix64: Steele, Lea & Flood, OOPSLA 2014, with the multipliers of Stafford's variant 13.
+SPLITMIX_STEP = np.uint64(0x9E3779B97F4A7C15)
+SPLITMIX_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SPLITMIX_SECOND = np.uint64(0x94D049BB133111EB)
+
 
 class Stream:
     """Random words addressed by position.
@@ -52,6 +57,19 @@ class Stream:
         generator = np.random.Philox(key=self._key, counter=first_counter)
         return np.asarray(generator.random_raw(count + skip)[skip:], dtype=np.uint64)
 
+    @property
+    def splitmix_key(self) -> int:
+        """The state from which `splitmix` counts, in [0, 2^64)."""
+        return self._key & 0xFFFF_FFFF_FFFF_FFFF
+
+    def splitmix(self, start: int, count: int) -> NDArray[np.uint64]:
+        """64-bit words at positions [start, start + count) of SplitMix64 seeded with `splitmix_key`.
+
+        Two multiplications a word instead of Philox's twenty: for words that a compiled kernel makes again where it
+        needs them.
+        """
+        return splitmix(self.splitmix_key, np.arange(start, start + count, dtype=np.uint64))
+
     def uint32(self, start: int, count: int) -> NDArray[np.uint32]:
         """32-bit words at positions [start, start + count); word i is half i % 2 (low first) of 64-bit word i // 2."""
         return self._halves(start, count, np.dtype("<u4"))
@@ -77,6 +95,14 @@ class Stream:
         last_word = -(-(start + count) // per_word)
         little_endian = self.words(first_word, last_word - first_word).astype("<u8", copy=False)
         return little_endian.view(dtype)[skip : skip + count]
+
+
+def splitmix(key: int, positions: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Outputs number `positions` (the first is 0) of SplitMix64 with the seed `key`."""
+    words = (positions + np.uint64(1)) * SPLITMIX_STEP + np.uint64(key)
+    words = (words ^ (words >> np.uint64(30))) * SPLITMIX_FIRST
+    words = (words ^ (words >> np.uint64(27))) * SPLITMIX_SECOND
+    return words ^ (words >> np.uint64(31))
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
-from idbounds.projections.base import Projection
+from idbounds.projections.base import Point, Projection
 from idbounds.projections.dense import Dense
 from idbounds.projections.fastfood import Fastfood
+from idbounds.projections.one_hot import OneHot, SignedPermutation
 
-PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in (Dense, Fastfood)}
+_FAMILIES: tuple[type[Projection], ...] = (Dense, Fastfood, OneHot, SignedPermutation)
+
+PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in _FAMILIES}
 
 
 def projection_family(family: str) -> type[Projection]:
@@ -60,4 +63,4 @@ def projection(
     )
 
 
-__all__ = ["PROJECTIONS", "Dense", "Fastfood", "Projection", "from_spec", "projection", "projection_family"]
+__all__ = ["PROJECTIONS", "Dense", "Fastfood", "Point", "Projection", "from_spec", "projection", "projection_family"]

@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import ClassVar, Protocol
+from typing import ClassVar, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
+from idbounds.projections import derivatives
+from idbounds.projections.threads import run_in_parts
 
 _DTYPES = (torch.float32, torch.float64)
+
+#: A torch tensor or a numpy array; what goes in comes out.
+Vector = TypeVar("Vector", Tensor, NDArray[np.floating])
 
 
 class Projection(ABC):
@@ -28,13 +35,18 @@ class Projection(ABC):
     ``"per_tensor"`` every tensor carries the same share of ||P w||^2 (as in SAID), so that biases move
     as far as matrices.
 
-    A family implements `_rows` and `_adjoint_rows` for one tensor without the scale.
+    A family implements `_rows` and `_adjoint_rows` for one tensor without the scale. What all tensors need of w, it
+    computes once in `_expand`, whose transpose is `_fold`.
     """
 
     family: ClassVar[str]
     version: ClassVar[int] = 1
     #: Options of the family and their defaults; only integers, so that a spec has one spelling.
     default_options: ClassVar[dict[str, int]] = {}
+    #: Rows of a tensor do not depend on which other tensors there are, but for the scale.
+    independent_tensors: ClassVar[bool] = True
+    #: Rows are made in pieces of so many; work is divided among threads at their edges.
+    tile_rows: int = 2**18
 
     def __init__(self, spec: ProjectionSpec) -> None:
         if spec.family != self.family or spec.version != self.version:
@@ -76,56 +88,68 @@ class Projection(ABC):
         """Factor that gives tensor `name` its share of E||P w||^2 = ||w||^2."""
         if self.spec.allocation == "global":
             return 1.0 / math.sqrt(self.D)
-        return 1.0 / math.sqrt(len(self.sizes) * self._size(name))
+        return 1.0 / math.sqrt(len(self.sizes) * self.size(name))
+
+    def size(self, name: str) -> int:
+        """Number of rows of tensor `name`."""
+        try:
+            return self.sizes[name]
+        except KeyError:
+            raise KeyError(f"no tensor {name!r} in the layout; it has {list(self.sizes)[:5]}…") from None
+
+    def at(self, w: Tensor) -> Point:
+        """P w, not yet made: take its rows tensor by tensor. What the tensors share is computed here, once."""
+        self._check_vector(w, self.d, "w")
+        return Point(self, derivatives.expand(self, w))
 
     def rows(self, w: Tensor, *, name: str = "", start: int = 0, stop: int | None = None) -> Tensor:
         """Rows [start, stop) of P for tensor `name`, times w: shape (stop - start,). Differentiable in w."""
-        stop = self._size(name) if stop is None else stop
-        self._check_range(name, start, stop)
-        self._check_vector(w, self.d, "w")
-        return _apply(_Rows, w, None, self, name, start, stop)
+        return self.at(w).rows(name=name, start=start, stop=stop)
 
     def move(self, theta_0: Tensor, w: Tensor, *, name: str) -> Tensor:
-        """theta_0 + P w for tensor `name`, in the shape and dtype of theta_0. Differentiable in w.
-
-        The sum is made in the wider precision of the two and cast last. At w = 0 it is theta_0 in every bit: P(-w) is
-        subtracted, because -0.0 - 0.0 is -0.0 while -0.0 + 0.0 is +0.0.
-        """
-        if theta_0.numel() != self._size(name):
-            raise ValueError(f"tensor {name!r} has {self._size(name)} weights in the layout, got {theta_0.numel()}")
-        self._check_vector(w, self.d, "w")
-        precision = torch.promote_types(theta_0.dtype, w.dtype)
-        base = theta_0.detach().reshape(-1).to(precision)
-        moved = _apply(_Rows, w.to(precision), base, self, name, 0, base.numel())
-        return moved.view(theta_0.shape).to(theta_0.dtype)
+        """theta_0 + P w for tensor `name`; see `Point.move`."""
+        return self.at(w).move(theta_0, name=name)
 
     def adjoint_rows(self, g: Tensor, *, name: str = "", start: int = 0) -> Tensor:
         """P[start : start + len(g)]^T g for tensor `name`: shape (d,). Differentiable in g."""
-        if g.ndim != 1:
-            raise ValueError(f"g must be a vector, got shape {tuple(g.shape)}")
-        self._check_range(name, start, start + g.numel())
-        self._check_vector(g, g.numel(), "g")
-        return _apply(_AdjointRows, g, self, name, start)
+        return derivatives.fold(self, self._adjoint_of(g, name, start))
 
-    def matvec(self, w: Tensor) -> Tensor:
+    def matvec(self, w: Vector) -> Vector:
         """P w, shape (D,), tensors in the order of the layout."""
-        return torch.cat([self.rows(w, name=name) for name in self.sizes])
+        point = self.at(torch.as_tensor(w))
+        image = torch.cat([point.rows(name=name) for name in self.sizes])
+        return image if isinstance(w, Tensor) else image.numpy()
 
-    def rmatvec(self, g: Tensor) -> Tensor:
+    def rmatvec(self, g: Vector) -> Vector:
         """P^T g, shape (d,)."""
-        self._check_vector(g, self.D, "g")
-        pieces = torch.split(g, list(self.sizes.values()))
-        total = torch.zeros(self.d, dtype=g.dtype, device=g.device)
+        gradient = torch.as_tensor(g)
+        self._check_vector(gradient, self.D, "g")
+        pieces = torch.split(gradient, list(self.sizes.values()))
+        total: Tensor | None = None
         for name, piece in zip(self.sizes, pieces, strict=True):
-            total = total + self.adjoint_rows(piece, name=name)
-        return total
+            part = self._adjoint_of(piece, name, 0)
+            total = part if total is None else total + part
+        assert total is not None, "a layout has at least one tensor"
+        adjoint = derivatives.fold(self, total)
+        return adjoint if isinstance(g, Tensor) else adjoint.numpy()
 
     def to_dense(self, *, dtype: torch.dtype = torch.float64) -> Tensor:
         """P as a (D, d) matrix, for small sizes."""
         identity = torch.eye(self.d, dtype=dtype)
         return torch.stack([self.matvec(column) for column in identity], dim=1)
 
-    def __matmul__(self, w: Tensor) -> Tensor:
+    def as_linear_operator(self) -> LinearOperator:
+        """P for scipy.sparse.linalg, in float64."""
+
+        def apply(vector: NDArray[np.float64]) -> NDArray[np.floating]:
+            return self.matvec(np.ascontiguousarray(vector.reshape(-1), dtype=np.float64))
+
+        def apply_transposed(vector: NDArray[np.float64]) -> NDArray[np.floating]:
+            return self.rmatvec(np.ascontiguousarray(vector.reshape(-1), dtype=np.float64))
+
+        return LinearOperator(self.shape, matvec=apply, rmatvec=apply_transposed, dtype=np.float64)
+
+    def __matmul__(self, w: Vector) -> Vector:
         return self.matvec(w)
 
     @property
@@ -133,8 +157,16 @@ class Projection(ABC):
         """P^T, for ``P.T @ g``."""
         return _Transpose(self)
 
+    def _expand(self, w: Tensor) -> Tensor:
+        """What the rows of every tensor are made from: w itself, or a linear image of it, in storage of its own."""
+        return w.clone()
+
+    def _fold(self, expanded: Tensor) -> Tensor:
+        """The transpose of `_expand`."""
+        return expanded.clone()
+
     @abstractmethod
-    def _rows(self, w: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
+    def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
         """Unscaled rows [start, stop) times w, in consecutive pieces that the caller may overwrite.
 
         E of each entry squared is ||w||^2. A row's bits must not depend on start and stop.
@@ -142,13 +174,12 @@ class Projection(ABC):
 
     @abstractmethod
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
-        """Unscaled rows, transposed, times g."""
+        """Unscaled rows, transposed, times g; of the shape that `_expand` gives."""
 
-    def _assemble(self, w: Tensor, base: Tensor | None, name: str, start: int, stop: int) -> Tensor:
-        """P w, or base + P w; the scale is put on w, which is d long where the rows are D long."""
-        scaled = w.detach() * (self.scale(name) if base is None else -self.scale(name))
-        out, position = w.new_empty(stop - start), 0
-        for piece in self._rows(scaled, name, start, stop):
+    def _write(self, expanded: Tensor, base: Tensor | None, out: Tensor, name: str, start: int) -> None:
+        """Write P w, or base - P w, to `out`: the rows from `start` on. `expanded` has the scale in it already."""
+        position = 0
+        for piece in self._rows(expanded, name, start, start + out.numel()):
             part = slice(position, position + piece.numel())
             position = part.stop
             # Sign flips make -0.0 of +0.0; adding +0.0 makes all zeros +0.0 and changes nothing else.
@@ -156,17 +187,45 @@ class Projection(ABC):
                 torch.add(piece, 0.0, out=out[part])
             else:
                 torch.sub(base[part], piece.add_(0.0), out=out[part])
+
+    def assemble(self, expanded: Tensor, base: Tensor | None, name: str, start: int, stop: int) -> Tensor:
+        """P w, or base + P w, without derivative; the scale is put on the short side of P.
+
+        base - P(-w) and not base + P w, because -0.0 - 0.0 is -0.0 while -0.0 + 0.0 is +0.0: at w = 0 every bit stays.
+        """
+        scaled = expanded * (self.scale(name) if base is None else -self.scale(name))
+        out = scaled.new_empty(stop - start)
+
+        def part(begin: int, end: int) -> None:
+            within = slice(begin - start, end - start)
+            self._write(scaled, None if base is None else base[within], out[within], name, begin)
+
+        run_in_parts(part, start, stop, edge=self.tile_rows)
         return out
 
-    def _check_range(self, name: str, start: int, stop: int) -> None:
-        if not 0 <= start <= stop <= self._size(name):
-            raise ValueError(f"rows [{start}, {stop}) are not within [0, {self._size(name)}) of tensor {name!r}")
+    def assemble_adjoint(self, g: Tensor, name: str, start: int) -> Tensor:
+        """P^T g before `_fold`, without derivative. The sum's bits depend on the number of threads, not on their timing."""
+        parts = run_in_parts(
+            lambda begin, end: self._adjoint_rows(g[begin - start : end - start], name, begin),
+            start,
+            start + g.numel(),
+            edge=self.tile_rows,
+        )
+        total, *others = parts
+        for other in others:
+            total = total + other
+        return total * self.scale(name)
 
-    def _size(self, name: str) -> int:
-        try:
-            return self.sizes[name]
-        except KeyError:
-            raise KeyError(f"no tensor {name!r} in the layout; it has {list(self.sizes)[:5]}…") from None
+    def _adjoint_of(self, g: Tensor, name: str, start: int) -> Tensor:
+        if g.ndim != 1:
+            raise ValueError(f"g must be a vector, got shape {tuple(g.shape)}")
+        self._check_range(name, start, start + g.numel())
+        self._check_vector(g, g.numel(), "g")
+        return derivatives.adjoint_rows(self, g, name, start)
+
+    def _check_range(self, name: str, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.size(name):
+            raise ValueError(f"rows [{start}, {stop}) are not within [0, {self.size(name)}) of tensor {name!r}")
 
     @staticmethod
     def _check_vector(vector: Tensor, length: int, what: str) -> None:
@@ -176,70 +235,36 @@ class Projection(ABC):
             raise ValueError(f"{what} must be float32 or float64, got {vector.dtype}; the projection is done in full precision")
 
 
+class Point:
+    """P w for one w, made tensor by tensor as it is asked for. Differentiable in w."""
+
+    def __init__(self, projection: Projection, expanded: Tensor) -> None:
+        self._projection = projection
+        self._expanded = expanded
+
+    def rows(self, *, name: str = "", start: int = 0, stop: int | None = None) -> Tensor:
+        """Rows [start, stop) of P for tensor `name`, times w: shape (stop - start,)."""
+        stop = self._projection.size(name) if stop is None else stop
+        self._projection._check_range(name, start, stop)
+        return derivatives.rows(self._projection, self._expanded, None, name, start, stop)
+
+    def move(self, theta_0: Tensor, *, name: str) -> Tensor:
+        """theta_0 + P w for tensor `name`, in the shape and dtype of theta_0.
+
+        The sum is made in the wider precision of the two and cast last. At w = 0 it is theta_0 in every bit.
+        """
+        size = self._projection.size(name)
+        if theta_0.numel() != size:
+            raise ValueError(f"tensor {name!r} has {size} weights in the layout, got {theta_0.numel()}")
+        precision = torch.promote_types(theta_0.dtype, self._expanded.dtype)
+        base = theta_0.detach().reshape(-1).to(precision)
+        moved = derivatives.rows(self._projection, self._expanded.to(precision), base, name, 0, size)
+        return moved.view(theta_0.shape).to(theta_0.dtype)
+
+
 class _Transpose:
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
 
-    def __matmul__(self, g: Tensor) -> Tensor:
+    def __matmul__(self, g: Vector) -> Vector:
         return self._projection.rmatvec(g)
-
-
-class _Context(Protocol):
-    projection: Projection
-    name: str
-    start: int
-    stop: int
-
-
-class _Rows(torch.autograd.Function):
-    """w -> base + P[start:stop] w. Its derivative is the adjoint, and the derivative of that is this again."""
-
-    @staticmethod
-    def forward(
-        ctx: _Context, w: Tensor, base: Tensor | None, projection: Projection, name: str, start: int, stop: int
-    ) -> Tensor:
-        ctx.projection, ctx.name, ctx.start = projection, name, start
-        with _one_thread():
-            return projection._assemble(w, base, name, start, stop)
-
-    @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        adjoint = _apply(_AdjointRows, grad.contiguous(), ctx.projection, ctx.name, ctx.start)
-        return adjoint, None, None, None, None, None
-
-
-class _AdjointRows(torch.autograd.Function):
-    """g -> P[start:]^T g."""
-
-    @staticmethod
-    def forward(ctx: _Context, g: Tensor, projection: Projection, name: str, start: int) -> Tensor:
-        ctx.projection, ctx.name, ctx.start, ctx.stop = projection, name, start, start + g.numel()
-        with _one_thread():
-            return projection._adjoint_rows(g.detach(), name, start).mul_(projection.scale(name))
-
-    @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows = _apply(_Rows, grad.contiguous(), None, ctx.projection, ctx.name, ctx.start, ctx.stop)
-        return rows, None, None, None
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Within it torch uses one thread.
-
-    A product is thousands of short operations. Sharing each among threads gains a little on an idle machine and
-    loses far more where another process holds a core, because every one of them then waits for a thread that is
-    not running.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _apply(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
-    """`function.apply`, which torch leaves untyped."""
-    result: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
-    return result

@@ -51,6 +51,6 @@ class Dense(Projection):
         stream = Stream(seed=self.spec.seed, purpose="dense/gaussians", name=name)
         tile_rows = max(1, self._TILE_ENTRIES // self.d)
         for row in range(start - start % tile_rows, stop, tile_rows):
-            rows = min(tile_rows, self._size(name) - row)
+            rows = min(tile_rows, self.size(name) - row)
             entries = stream.normal(row * self.d, rows * self.d).reshape(rows, self.d)
             yield torch.from_numpy(entries).to(like), row, max(start - row, 0), min(stop - row, rows)

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
@@ -45,6 +45,14 @@ class ProjectionSuite:
 
     family: ClassVar[str]
     options: ClassVar[dict[str, int]] = {}
+    #: Claims P^T P = I whatever the layout.
+    isometric: ClassVar[bool] = False
+    #: From this d on, no row is 0 and P has full rank where D >= 2 d. Sums of few random signs may vanish.
+    generic_from: ClassVar[int] = 1
+
+    def largest_d(self, layout: Layout) -> int:
+        """The largest d that the family takes for a layout."""
+        return sum(size for _, size in layout)
 
     def make(
         self,
@@ -61,7 +69,7 @@ class ProjectionSuite:
     @given(layout=layouts, seed=seeds, allocation=allocations, data=st.data())
     def test_adjoint_identity(self, layout: Layout, seed: int, allocation: str, data: st.DataObject) -> None:
         total = sum(size for _, size in layout)
-        d = data.draw(st.integers(1, min(total, 80)))
+        d = data.draw(st.integers(1, min(self.largest_d(layout), 80)))
         P = self.make(d=d, layout=layout, seed=seed, allocation=allocation)
         for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
             w, g = gaussian(d, seed=1, dtype=dtype), gaussian(total, seed=2, dtype=dtype)
@@ -71,7 +79,7 @@ class ProjectionSuite:
 
     @given(layout=layouts, seed=seeds, data=st.data())
     def test_linear_and_equal_to_the_dense_matrix(self, layout: Layout, seed: int, data: st.DataObject) -> None:
-        d = data.draw(st.integers(1, min(sum(size for _, size in layout), 40)))
+        d = data.draw(st.integers(1, min(self.largest_d(layout), 40)))
         P = self.make(d=d, layout=layout, seed=seed)
         matrix = P.to_dense()
         v, w = gaussian(d, seed=3), gaussian(d, seed=4)
@@ -124,7 +132,9 @@ class ProjectionSuite:
         # t-test at level 1e-4 over 200 independent projections.
         w = gaussian(d, seed=9)
         w /= w.norm()
-        layout = (("a", D // 3), ("b", D - D // 3))
+        layout: Layout = (("a", D // 3), ("b", D - D // 3))
+        if d > self.largest_d(layout):
+            layout = (("a", D),)
         squares = [float((self.make(d=d, layout=layout, seed=s, allocation=allocation) @ w).square().sum()) for s in range(200)]
         deviation = np.std(squares, ddof=1)
         if deviation < 1e-9:
@@ -134,14 +144,23 @@ class ProjectionSuite:
 
     @given(layout=layouts, seed=seeds, data=st.data())
     def test_full_rank_without_dead_rows_or_columns(self, layout: Layout, seed: int, data: st.DataObject) -> None:
-        total = sum(size for _, size in layout)
-        d = data.draw(st.integers(1, min(total, 24)))
+        total, largest = sum(size for _, size in layout), self.largest_d(layout)
+        assume(largest >= self.generic_from)
+        d = data.draw(st.integers(self.generic_from, max(self.generic_from, min(largest, 24))))
         matrix = self.make(d=d, layout=layout, seed=seed).to_dense()
         # B4 and B7 of public code: coordinates cut off, rows that never move.
         assert bool((matrix.abs().sum(0) > 0).all())
-        assert bool((matrix.abs().sum(1) > 0).all()) or d < 3
+        assert bool((matrix.abs().sum(1) > 0).all())
         if total >= 2 * d:
             assert int(torch.linalg.matrix_rank(matrix)) == d
+
+    @given(layout=layouts, seed=seeds, allocation=allocations, data=st.data())
+    def test_isometry_where_claimed(self, layout: Layout, seed: int, allocation: str, data: st.DataObject) -> None:
+        if not self.isometric:
+            pytest.skip("the family does not claim P^T P = I")
+        d = data.draw(st.integers(1, min(self.largest_d(layout), 40)))
+        matrix = self.make(d=d, layout=layout, seed=seed, allocation=allocation).to_dense()
+        torch.testing.assert_close(matrix.T @ matrix, torch.eye(d, dtype=torch.float64), rtol=0, atol=1e-12)
 
     @given(seed=seeds, start=st.integers(0, 4095), length=st.integers(0, 4096))
     def test_same_bits_for_any_slice(self, seed: int, start: int, length: int) -> None:
