@@ -7,9 +7,10 @@ from idbounds.core.values import ProjectionSpec
 from idbounds.projections.base import Point, Projection
 from idbounds.projections.dense import Dense
 from idbounds.projections.fastfood import Fastfood
+from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
 
-_FAMILIES: tuple[type[Projection], ...] = (Dense, Fastfood, OneHot, SignedPermutation)
+_FAMILIES: tuple[type[Projection], ...] = (Dense, Fastfood, OneHot, SignedPermutation, Kronecker)
 
 PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in _FAMILIES}
 

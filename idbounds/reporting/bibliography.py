@@ -12,10 +12,23 @@ from idbounds.core.records import write_atomically
 from idbounds.core.values import RunSpec
 
 #: What every run uses: the software, the measurement, the random streams, the code.
-_ALWAYS = ("idbounds", "li2018measuring", "krichevsky1981performance", "witten1987arithmetic", "salmon2011parallel")
+_ALWAYS = (
+    "idbounds",
+    "li2018measuring",
+    "krichevsky1981performance",
+    "witten1987arithmetic",
+    "salmon2011parallel",
+    "steele2014fast",
+)
 
 #: Members of the registries by the names that specs and certificates carry.
-PROJECTIONS: dict[str, tuple[str, ...]] = {"dense": ("li2018measuring",), "fastfood": ("le2013fastfood",)}
+PROJECTIONS: dict[str, tuple[str, ...]] = {
+    "dense": ("li2018measuring",),
+    "fastfood": ("le2013fastfood",),
+    "one_hot": ("charikar2002finding", "li2025unilora"),
+    "signed_permutation": ("charikar2002finding",),
+    "kronecker": ("lotfi2022pac",),
+}
 PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"full_weights": ("li2018measuring",), "said": ("aghajanyan2021intrinsic",)}
 
 _KEY = re.compile(r"\b[a-z]+(?:19|20)\d\d[a-z]+\b")
