@@ -28,6 +28,7 @@ PROJECTIONS: dict[str, tuple[str, ...]] = {
     "one_hot": ("charikar2002finding", "li2025unilora"),
     "signed_permutation": ("charikar2002finding",),
     "kronecker": ("lotfi2022pac",),
+    "sparse": ("li2006very", "achlioptas2003database"),
 }
 PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"full_weights": ("li2018measuring",), "said": ("aghajanyan2021intrinsic",)}
 
