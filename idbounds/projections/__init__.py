@@ -9,9 +9,10 @@ from idbounds.projections.dense import Dense
 from idbounds.projections.fastfood import Fastfood
 from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
+from idbounds.projections.orthonormal import Orthonormal
 from idbounds.projections.sparse import Sparse
 
-_FAMILIES: tuple[type[Projection], ...] = (Dense, Fastfood, OneHot, SignedPermutation, Kronecker, Sparse)
+_FAMILIES: tuple[type[Projection], ...] = (Dense, Fastfood, OneHot, SignedPermutation, Orthonormal, Kronecker, Sparse)
 
 PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in _FAMILIES}
 

@@ -24,6 +24,7 @@ _ALWAYS = (
 #: Members of the registries by the names that specs and certificates carry.
 PROJECTIONS: dict[str, tuple[str, ...]] = {
     "dense": ("li2018measuring",),
+    "orthonormal": ("stewart1980efficient", "schreiber1989storage", "joffrain2006accumulating"),
     "fastfood": ("le2013fastfood",),
     "one_hot": ("charikar2002finding", "li2025unilora"),
     "signed_permutation": ("charikar2002finding",),
