@@ -7,12 +7,22 @@ from idbounds.core.values import ProjectionSpec
 from idbounds.projections.base import Point, Projection
 from idbounds.projections.dense import Dense
 from idbounds.projections.fastfood import Fastfood
+from idbounds.projections.fastfood_single_block import FastfoodSingleBlock
 from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
 from idbounds.projections.orthonormal import Orthonormal
 from idbounds.projections.sparse import Sparse
 
-_FAMILIES: tuple[type[Projection], ...] = (Dense, Fastfood, OneHot, SignedPermutation, Orthonormal, Kronecker, Sparse)
+_FAMILIES: tuple[type[Projection], ...] = (
+    Dense,
+    Fastfood,
+    FastfoodSingleBlock,
+    OneHot,
+    SignedPermutation,
+    Orthonormal,
+    Kronecker,
+    Sparse,
+)
 
 PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in _FAMILIES}
 
