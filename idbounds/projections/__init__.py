@@ -5,9 +5,11 @@ from __future__ import annotations
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections.base import Point, Projection
+from idbounds.projections.coordinate import Coordinate
 from idbounds.projections.dense import Dense
 from idbounds.projections.fastfood import Fastfood
 from idbounds.projections.fastfood_single_block import FastfoodSingleBlock
+from idbounds.projections.identity import Identity
 from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
 from idbounds.projections.orthonormal import Orthonormal
@@ -22,6 +24,8 @@ _FAMILIES: tuple[type[Projection], ...] = (
     Orthonormal,
     Kronecker,
     Sparse,
+    Coordinate,
+    Identity,
 )
 
 PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in _FAMILIES}

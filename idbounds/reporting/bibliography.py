@@ -31,6 +31,8 @@ PROJECTIONS: dict[str, tuple[str, ...]] = {
     "signed_permutation": ("charikar2002finding",),
     "kronecker": ("lotfi2022pac",),
     "sparse": ("li2006very", "achlioptas2003database"),
+    "coordinate": ("li2018measuring",),
+    "identity": ("li2018measuring",),
 }
 PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"full_weights": ("li2018measuring",), "said": ("aghajanyan2021intrinsic",)}
 
