@@ -5,6 +5,7 @@ from __future__ import annotations
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections.base import Point, Projection
+from idbounds.projections.basis import Basis
 from idbounds.projections.coordinate import Coordinate
 from idbounds.projections.dense import Dense
 from idbounds.projections.fastfood import Fastfood
@@ -26,6 +27,7 @@ _FAMILIES: tuple[type[Projection], ...] = (
     Sparse,
     Coordinate,
     Identity,
+    Basis,
 )
 
 PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in _FAMILIES}
@@ -80,4 +82,4 @@ def projection(
     )
 
 
-__all__ = ["PROJECTIONS", "Dense", "Fastfood", "Point", "Projection", "from_spec", "projection", "projection_family"]
+__all__ = ["PROJECTIONS", "Basis", "Dense", "Fastfood", "Point", "Projection", "from_spec", "projection", "projection_family"]

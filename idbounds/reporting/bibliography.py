@@ -33,6 +33,7 @@ PROJECTIONS: dict[str, tuple[str, ...]] = {
     "sparse": ("li2006very", "achlioptas2003database"),
     "coordinate": ("li2018measuring",),
     "identity": ("li2018measuring",),
+    "basis": ("ilharco2023editing",),
 }
 PARAMETRIZATIONS: dict[str, tuple[str, ...]] = {"full_weights": ("li2018measuring",), "said": ("aghajanyan2021intrinsic",)}
 
