@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from idbounds.core.streams import Stream, gaussian_atoms
+from idbounds.core.streams import Stream, gaussian_atoms, splitmix
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "streams.json").read_text())
 streams = st.builds(Stream, seed=st.integers(0, 2**64 - 1), purpose=st.sampled_from(["a", "b"]), name=st.text(max_size=5))
-kinds = st.sampled_from(["words", "uint32", "uint16", "normal"])
+kinds = st.sampled_from(["words", "splitmix", "uint32", "uint16", "normal"])
 
 
 @given(stream=streams, kind=kinds, start=st.integers(0, 2**50), length=st.integers(0, 70), cut=st.integers(0, 70))
@@ -39,6 +39,32 @@ def test_golden_hashes(name):
     kind, seed, purpose, tensor, start, count = name.split("|")
     drawn = getattr(Stream(seed=int(seed), purpose=purpose, name=tensor), kind)(int(start), int(count))
     assert hashlib.sha256(np.ascontiguousarray(drawn).tobytes()).hexdigest() == GOLDEN["hashes"][name]
+
+
+def test_splitmix_is_the_published_generator():
+    """The first outputs for the seed 1234567 as Rosetta Code gives them, from Vigna's reference implementation."""
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    assert splitmix(1234567, np.arange(5, dtype=np.uint64)).tolist() == expected
+
+
+def test_splitmix_of_a_stream_counts_from_its_key():
+    stream = Stream(seed=3, purpose="a", name="b")
+    np.testing.assert_array_equal(stream.splitmix(10, 5), splitmix(stream.splitmix_key, np.arange(10, 15, dtype=np.uint64)))
+    assert stream.splitmix_key != Stream(seed=3, purpose="a", name="c").splitmix_key
+
+
+@pytest.mark.parametrize("positions", [[5, 0, 2**40, 2**63], [2**64 - 1]])
+def test_splitmix_at_scattered_positions(positions):
+    """Against the definition in Python's integers, which do not overflow."""
+    mask = 2**64 - 1
+
+    def word(position):
+        z = (99 + (position + 1) * 0x9E3779B97F4A7C15) & mask
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+        return z ^ (z >> 31)
+
+    assert splitmix(99, np.array(positions, dtype=np.uint64)).tolist() == [word(position) for position in positions]
 
 
 def test_golden_gaussian_table():
