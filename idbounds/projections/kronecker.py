@@ -22,16 +22,16 @@ _ALLOWED = {"orthonormal": (0, 1), "terms": (1, 2)}
 #: as an (r₁, r₂) matrix, have a lower rank still.
 _RANK = 8
 
-#: Right factors hold at most this fraction of a number for each weight, else c₁ is doubled: making a random number
-#: takes about as long as twenty multiplications.
-_RIGHT_SHARE = 1 / 4
+#: Right factors that need more random numbers than this for each weight make c₁ double instead: one takes about as long
+#: as twenty multiplications.
+_RIGHT_SHARE = 1 / 20
 
-#: At most so many columns, so that W Bᵀ (128 KiB in float32) stays in the second-level cache, and so that few rows of a
-#: huge tensor are quick to reach.
-_MAX_COLUMNS = 2**12
+#: At most so many columns, so that W Bᵀ (88 KiB in float32) stays in the second-level cache, and so that few rows of a
+#: huge tensor are quick to reach. No multiple of 1024: rows 4 KiB apart would share their places in the cache.
+_MAX_COLUMNS = 2816
 
-#: Weights in a tile: 256 KiB in float32, which stay in the second-level cache.
-_TILE_WEIGHTS = 2**16
+#: Weights in a tile: 512 KiB in float32, which fit a second-level cache beside W Bᵀ.
+_TILE_WEIGHTS = 2**17
 
 #: Rows of A in a tile are a multiple of this, so that every tile of A begins at a multiple of 64 bytes: a matrix
 #: product's bits may depend on how its operands are aligned.
@@ -47,7 +47,7 @@ class Kronecker(Projection):
         is wider than high: its rows, of length √c). ``terms=2``: the sum of two such products over √2, with
         factors of their own; the second acts on a random signed permutation of w.
     Shapes: integers with c₁ c₂ >= d and r₁ r₂ >= size, for each tensor: c₁ is 8, more where the tensor is small beside
-        d², at most √d; r₂ near √(size c₁ / c₂), where the factors have fewest numbers, and at most 4096; r₁ >= c₁ and
+        d², at most √d; r₂ near √(size c₁ / c₂), where the factors have fewest numbers, and at most 2816; r₁ >= c₁ and
         r₂ >= c₂ where size >= c₁ c₂, so that one tensor alone has rank d.
     Scale: E||P w||² = ||w||². With ``orthonormal=1``, P^T P = I where every tensor has r₁ r₂ weights, r₁ >= terms c₁.
     Cost: terms c₁ multiplications and additions a weight each way, and r₂ d for each tensor; r₁ c₁ + r₂ c₂ random numbers
