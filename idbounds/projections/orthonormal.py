@@ -112,7 +112,8 @@ class Orthonormal(Projection):
         step = max(1, _TILE_ENTRIES // self.d)
         for row in range(start, stop, step):
             rows = min(step, stop - row)
-            entries = odd_gaussians()[stream.uint16(row * self.d, rows * self.d)].reshape(rows, self.d)
+            words = stream.uint16(row * self.d, rows * self.d)
+            entries = odd_gaussians().take(words, mode="wrap").reshape(rows, self.d)
             top = self._top_rows(name, row, row + rows)
             if top.stop > top.start:
                 entries = np.tril(entries, k=top.start)

@@ -23,7 +23,7 @@ _ALWAYS = (
 
 #: Members of the registries by the names that specs and certificates carry.
 PROJECTIONS: dict[str, tuple[str, ...]] = {
-    "dense": ("li2018measuring",),
+    "dense": ("li2018measuring", "achlioptas2003database"),
     "orthonormal": ("stewart1980efficient", "schreiber1989storage", "joffrain2006accumulating"),
     "fastfood": ("le2013fastfood",),
     "fastfood_single_block": ("li2018measuring", "le2013fastfood", "aghajanyan2021intrinsic"),
