@@ -80,7 +80,8 @@ class Stream:
 
     def normal(self, start: int, count: int) -> NDArray[np.float32]:
         """Standard Gaussians (float32) at positions [start, start + count), from `gaussian_atoms`."""
-        return gaussian_atoms()[self.uint16(start, count)]
+        # No 16-bit word is out of range, so nothing wraps: this mode only spares the check.
+        return gaussian_atoms().take(self.uint16(start, count), mode="wrap")
 
     def permutation(self, start: int, size: int) -> NDArray[np.int64]:
         """A uniform permutation of range(size) from the 64-bit words [start, start + size).
