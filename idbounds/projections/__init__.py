@@ -15,6 +15,7 @@ from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
 from idbounds.projections.orthonormal import Orthonormal
 from idbounds.projections.sparse import Sparse
+from idbounds.projections.srht import Srht
 
 _FAMILIES: tuple[type[Projection], ...] = (
     Dense,
@@ -23,6 +24,7 @@ _FAMILIES: tuple[type[Projection], ...] = (
     OneHot,
     SignedPermutation,
     Orthonormal,
+    Srht,
     Kronecker,
     Sparse,
     Coordinate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from idbounds.core.errors import ConfigError
 from idbounds.core.streams import Stream
 from idbounds.core.values import ProjectionSpec
+from idbounds.projections.exact_norms import exact_norms
 from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.full_length import FullLength
 from idbounds.projections.hadamard import walsh_hadamard_of_a_vector
@@ -74,7 +74,7 @@ class FastfoodSingleBlock(FullLength):
                 signs=torch.from_numpy(fair_signs(self._stream("signs", name), 0, self.d)).to(device),
                 places=torch.from_numpy(places.astype(np.int32)).to(device),
                 factors=torch.from_numpy(factors).to(device),
-                norm=_exact_norm(factors),
+                norm=float(exact_norms(factors)),
             )
         return self._drawn[name, device]
 
@@ -92,11 +92,3 @@ class _Drawn(NamedTuple):
     places: Tensor  # (L,), Π mod the period
     factors: Tensor  # (L,), G
     norm: float  # ||G||
-
-
-def _exact_norm(values: NDArray[np.float32]) -> float:
-    """The norm of multiples of 2^-20 below 2^4.5: summed as integers, so that no order of additions shows in it."""
-    # 2^14 squares below 2^49 stay below 2^63.
-    pieces = np.array_split(values, -(-len(values) // 2**14))
-    squares = sum(int(np.square((piece * 2**20).astype(np.int64)).sum()) for piece in pieces)
-    return math.sqrt(squares / 2**40)

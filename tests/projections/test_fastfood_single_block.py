@@ -12,7 +12,6 @@ from idbounds.core.errors import ConfigError
 from idbounds.core.streams import Stream
 from idbounds.projections import projection
 from idbounds.projections.fair_signs import fair_signs
-from idbounds.projections.fastfood_single_block import _exact_norm
 from idbounds.testing.projection_suite import ProjectionSuite, gaussian
 
 
@@ -81,12 +80,6 @@ def test_padding_is_exact_at_powers_of_two():
         for d, D in ((1, 2**exponent), (2**exponent, 2**exponent)):
             assert projection("fastfood_single_block", d=d, D=D).padded("") == 2**exponent
             assert projection("fastfood_single_block", d=d, D=D + 1).padded("") == 2 ** (exponent + 1)
-
-
-@given(st.integers(1, 40_000))
-def test_the_norm_is_exact(size):
-    values = Stream(seed=1, purpose="test").normal(0, size)
-    assert _exact_norm(values) == math.sqrt(math.fsum(values.astype(np.float64) ** 2))
 
 
 def test_the_option_is_checked():
