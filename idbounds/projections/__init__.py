@@ -10,6 +10,7 @@ from idbounds.projections.coordinate import Coordinate
 from idbounds.projections.dense import Dense
 from idbounds.projections.fastfood import Fastfood
 from idbounds.projections.fastfood_single_block import FastfoodSingleBlock
+from idbounds.projections.fastfood_stacked import FastfoodStacked
 from idbounds.projections.identity import Identity
 from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
@@ -21,6 +22,7 @@ _FAMILIES: tuple[type[Projection], ...] = (
     Dense,
     Fastfood,
     FastfoodSingleBlock,
+    FastfoodStacked,
     OneHot,
     SignedPermutation,
     Orthonormal,

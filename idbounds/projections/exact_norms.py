@@ -16,4 +16,5 @@ def exact_norms(values: NDArray[np.float32]) -> NDArray[np.float64]:
     squares = np.square(pieces).sum(-1)
     # Both halves add up exactly in 64 bits, whatever the size; the one rounding is that of their sum.
     high, low = (squares >> 32).sum(-1), (squares & 0xFFFF_FFFF).sum(-1)
-    return np.sqrt((high * 2.0**32 + low) / 2.0**40)
+    norms: NDArray[np.float64] = np.sqrt((high * 2.0**32 + low) / 2.0**40)
+    return norms
