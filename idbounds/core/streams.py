@@ -100,10 +100,14 @@ class Stream:
 
 def splitmix(key: int, positions: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Outputs number `positions` (the first is 0) of SplitMix64 with the seed `key`."""
-    words = (positions + np.uint64(1)) * SPLITMIX_STEP + np.uint64(key)
-    words = (words ^ (words >> np.uint64(30))) * SPLITMIX_FIRST
-    words = (words ^ (words >> np.uint64(27))) * SPLITMIX_SECOND
-    return words ^ (words >> np.uint64(31))
+    words = (positions + np.uint64(1)) * SPLITMIX_STEP
+    words += np.uint64(key)
+    words ^= words >> np.uint64(30)
+    words *= SPLITMIX_FIRST
+    words ^= words >> np.uint64(27)
+    words *= SPLITMIX_SECOND
+    words ^= words >> np.uint64(31)
+    return words
 
 
 @lru_cache(maxsize=1)

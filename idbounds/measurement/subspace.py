@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.measurement.parametrizations import parametrization_by_name
-from idbounds.projections import from_spec, projection_family
+from idbounds.projections import Point, from_spec, projection_family
 
 
 class Subspace(nn.Module):
@@ -65,6 +65,7 @@ class Subspace(nn.Module):
         device = next(iter(sites.values()))[0][2].device
         self.theta_d = nn.Parameter(torch.zeros(dim, device=device))
         self.rounding_step: float | None = None
+        self._points: dict[str, Point] | None = None
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         for name, places in sites.items():
@@ -74,8 +75,20 @@ class Subspace(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The wrapped model's output; each weight is made once for this call."""
-        with parametrize.cached():
-            return self.model(*args, **kwargs)
+        self._points = self._make_points()
+        try:
+            with parametrize.cached():
+                return self.model(*args, **kwargs)
+        finally:
+            self._points = None
+
+    def moved(self, theta_0: Tensor, name: str) -> Tensor:
+        """θ for one tensor; within a forward pass what the tensors share is made once."""
+        points = self._make_points() if self._points is None else self._points
+        return points[name].move(theta_0, name=name)
+
+    def _make_points(self) -> dict[str, Point]:
+        return self.parametrization.points(self.coordinates(), self.projection)
 
     def ledger(self) -> dict[str, int]:
         """How many trainable numbers there are of each kind; they sum to d."""
@@ -129,7 +142,7 @@ class _Moved(nn.Module):
 
     def forward(self, theta_0: Tensor) -> Tensor:
         (subspace,) = self._owner
-        return subspace.parametrization.move(theta_0, subspace.coordinates(), name=self.name, projection=subspace.projection)
+        return subspace.moved(theta_0, self.name)
 
 
 def _sites_of_trainable_tensors(model: nn.Module) -> dict[str, list[tuple[nn.Module, str, Tensor]]]:

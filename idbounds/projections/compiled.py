@@ -39,5 +39,5 @@ def _numba_kernels() -> Kernels | None:
         importlib.import_module("numba")
     except ImportError:
         return None
-    kernels: Kernels = importlib.import_module("idbounds.projections.numba_kernels")  # type: ignore[assignment]
+    kernels: Kernels = importlib.import_module("idbounds.projections.numba_kernels")
     return kernels

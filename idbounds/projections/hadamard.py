@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 
-def walsh_hadamard(values: Tensor) -> Tensor:
-    """H applied along the middle axis of values (batch, n, columns), n a power of two; `values` is used up as scratch.
+def walsh_hadamard(values: Tensor, spare: Tensor | None = None) -> Tensor:
+    """H applied along the middle axis of values (batch, n, columns), n a power of two.
 
-    Along that axis, so that every addition runs over contiguous columns.
+    Along that axis, so that every addition runs over contiguous columns. `values` and `spare`, memory of the same shape,
+    are used up; the result lies in one of them.
     """
     batch, size, columns = values.shape
-    spare, half = torch.empty_like(values), 1
+    spare, half = torch.empty_like(values) if spare is None else spare, 1
     while half < size:
         pairs = values.view(batch * size // (2 * half), 2, half * columns)
         out = spare.view_as(pairs)

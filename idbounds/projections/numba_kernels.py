@@ -1,7 +1,8 @@
 """The products of `TableProjection` compiled by numba: one pass over the weights, words of signs made on the way.
 
 The same additions in the same order as the path through torch, so the same bits (the adjoint: up to the order in which
-runs are summed). A run that the range cuts goes through a buffer, so that only wanted rows are read or written.
+runs are summed). Kernels work on whole units, runs of 32 rows or mixtures of 2048; a unit that the range cuts is made in
+full and cut here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
+import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -23,20 +25,46 @@ if TYPE_CHECKING:
     from idbounds.projections.table import Tensorwise
 
 _MIXED_NUMBERS = MIXED_ROWS * MIXED_COLUMNS
+_HALF = _MIXED_NUMBERS // 2
+_PARTS = MIXED_COLUMNS // RUN
 
 
 def write_rows(table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwise, start: int) -> None:
     """out = rows [start, start + len(out)) of P, or base - rows."""
-    flat, target = table.detach().numpy().reshape(-1), out.numpy()
-    source = target if base is None else base.numpy()
-    kernel = _write_mixed if about.mixes else _write_plain
-    kernel(flat, source, base is not None, target, start, *_arguments(about))
+    kernel, unit = (_write_mixed, _MIXED_NUMBERS) if about.mixes else (_write_whole_runs, RUN)
+    entries, arguments = table.detach().numpy().reshape(-1), _arguments(about)
+    first, last = _whole_units(start, start + out.numel(), unit)
+    whole = slice(first - start, last - start)
+    kernel(entries, None if base is None else base[whole].numpy(), out[whole].numpy(), first // unit, *arguments)
+    for row, part, within in _cut_units(start, start + out.numel(), unit):
+        rows = table.new_empty(unit)
+        kernel(entries, None, rows.numpy(), row // unit, *arguments)
+        torch.add(rows[within], 0, out=out[part]) if base is None else torch.sub(base[part], rows[within], out=out[part])
 
 
 def add_adjoint(total: Tensor, g: Tensor, about: Tensorwise, start: int) -> None:
     """total += the transposed rows [start, start + len(g)) times g."""
-    kernel = _adjoint_mixed if about.mixes else _adjoint_plain
-    kernel(total.numpy().reshape(-1), g.numpy(), start, *_arguments(about))
+    kernel, unit = (_add_mixed, _MIXED_NUMBERS) if about.mixes else (_add_whole_runs, RUN)
+    entries, arguments = total.numpy().reshape(-1), _arguments(about)
+    first, last = _whole_units(start, start + g.numel(), unit)
+    kernel(entries, g[first - start : last - start].numpy(), first // unit, *arguments)
+    for row, part, within in _cut_units(start, start + g.numel(), unit):
+        padded = g.new_zeros(unit)
+        padded[within] = g[part]
+        kernel(entries, padded.numpy(), row // unit, *arguments)
+
+
+def _whole_units(start: int, stop: int, unit: int) -> tuple[int, int]:
+    """The rows that make up whole units: [first, last), both multiples of the unit."""
+    first = -(-start // unit) * unit
+    return first, max(first, stop // unit * unit)
+
+
+def _cut_units(start: int, stop: int, unit: int) -> list[tuple[int, slice, slice]]:
+    """For each unit that the range cuts: its first row, which of the range it has, and where in the unit that lies."""
+    rows = sorted({edge // unit * unit for edge in (start, stop) if edge % unit})
+    bounds = [(row, max(start, row), min(stop, row + unit)) for row in rows]
+    return [(row, slice(low - start, high - start), slice(low - row, high - row)) for row, low, high in bounds]
 
 
 def _arguments(about: Tensorwise) -> tuple[Any, ...]:
@@ -84,147 +112,167 @@ def _segment(key: Any, segment: Any, groups: Any, rotates: Any) -> Any:
     return np.int64(word % np.uint64(VARIANTS)), offset
 
 
+@numba.njit(inline="always")
+def _first_stretch(key: Any, run: Any, groups: Any, multiplier: Any, rotates: Any) -> Any:
+    """(segment, variant, stretch) of a run."""
+    segment = run // groups
+    variant, offset = _segment(key, segment, groups, rotates)
+    return segment, variant, (offset + (run - segment * groups) * multiplier) % groups
+
+
 @numba.njit(nogil=True, cache=True)
-def _write_plain(
-    table: Any, base: Any, has_base: Any, out: Any, start: Any, groups: Any, sign_key: Any, segment_key: Any,
+def _write_whole_runs(
+    table: Any, base: Any, out: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
     multiplier: Any, rotates: Any, variant_per_run: Any,
 ) -> None:  # fmt: skip
-    stop = start + out.size
-    run, segment = start // RUN, np.int64(-1)
-    variant = stretch = np.int64(0)
-    buffer = np.empty(RUN, out.dtype)
-    while run * RUN < stop:
-        if run // groups != segment:
-            segment = run // groups
-            variant, stretch = _segment(segment_key, segment, groups, rotates)
-            stretch = (stretch + (run - segment * groups) * multiplier) % groups
+    # Without a branch in it the loop over lanes becomes vector operations; whether there is a base is known to the
+    # compiler, which makes a version for each type of argument.
+    zero = np.zeros(1, out.dtype)[0]
+    segment, variant, stretch = _first_stretch(segment_key, first, groups, multiplier, rotates)
+    next_segment = (segment + 1) * groups
+    for run in range(first, first + out.size // RUN):
+        if run == next_segment:
+            segment, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
+            next_segment += groups
         word = _splitmix(sign_key, run)
-        signs = np.uint32(word)
         chosen = np.int64((word >> np.uint64(32)) % np.uint64(VARIANTS)) if variant_per_run else variant
-        entry = (chosen * groups + stretch) * RUN
-        row = run * RUN - start
-        if row >= 0 and row + RUN <= out.size:
-            if has_base:
-                for lane in range(RUN):
-                    out[row + lane] = base[row + lane] - (_flip(table[entry + lane], signs, np.uint32(31 - lane)) + 0)
-            else:
-                for lane in range(RUN):
-                    out[row + lane] = _flip(table[entry + lane], signs, np.uint32(31 - lane)) + 0
-        else:
+        entry, row = (chosen * groups + stretch) * RUN, (run - first) * RUN
+        signs, source, target = np.uint32(word), table[entry : entry + RUN], out[row : row + RUN]
+        if base is None:
             for lane in range(RUN):
-                buffer[lane] = _flip(table[entry + lane], signs, np.uint32(31 - lane)) + 0
-            _copy_part(buffer, base, has_base, out, row)
-        run += 1
+                target[lane] = _flip(source[lane], signs, np.uint32(31 - lane)) + zero
+        else:
+            under = base[row : row + RUN]
+            for lane in range(RUN):
+                target[lane] = under[lane] - (_flip(source[lane], signs, np.uint32(31 - lane)) + zero)
         stretch += multiplier
-        while stretch >= groups:
+        if stretch >= groups:
             stretch -= groups
 
 
 @numba.njit(nogil=True, cache=True)
-def _adjoint_plain(
-    total: Any, g: Any, start: Any, groups: Any, sign_key: Any, segment_key: Any,
+def _add_whole_runs(
+    total: Any, g: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
     multiplier: Any, rotates: Any, variant_per_run: Any,
 ) -> None:  # fmt: skip
-    stop = start + g.size
-    run, segment = start // RUN, np.int64(-1)
-    variant = stretch = np.int64(0)
-    while run * RUN < stop:
-        if run // groups != segment:
-            segment = run // groups
-            variant, stretch = _segment(segment_key, segment, groups, rotates)
-            stretch = (stretch + (run - segment * groups) * multiplier) % groups
+    segment, variant, stretch = _first_stretch(segment_key, first, groups, multiplier, rotates)
+    next_segment = (segment + 1) * groups
+    for run in range(first, first + g.size // RUN):
+        if run == next_segment:
+            segment, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
+            next_segment += groups
         word = _splitmix(sign_key, run)
-        signs = np.uint32(word)
         chosen = np.int64((word >> np.uint64(32)) % np.uint64(VARIANTS)) if variant_per_run else variant
-        entry = (chosen * groups + stretch) * RUN
-        row = run * RUN - start
-        if row >= 0 and row + RUN <= g.size:
-            for lane in range(RUN):
-                total[entry + lane] += _flip(g[row + lane], signs, np.uint32(31 - lane))
-        else:
-            for lane in range(max(0, -row), min(RUN, g.size - row)):
-                total[entry + lane] += _flip(g[row + lane], signs, np.uint32(31 - lane))
-        run += 1
+        entry, row = (chosen * groups + stretch) * RUN, (run - first) * RUN
+        signs, target, source = np.uint32(word), total[entry : entry + RUN], g[row : row + RUN]
+        for lane in range(RUN):
+            target[lane] += _flip(source[lane], signs, np.uint32(31 - lane))
         stretch += multiplier
-        while stretch >= groups:
+        if stretch >= groups:
             stretch -= groups
+
+
+@numba.njit(inline="always")
+def _hadamard_4(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Two stages of butterflies at once."""
+    e, f, g, h = a + b, a - b, c + d, c - d
+    return e + g, f + h, e - g, f - h
+
+
+@numba.njit(inline="always")
+def _signs_and_two_stages(table: Any, entry: Any, sign_key: Any, run: Any, buffer: Any) -> None:
+    """The table's numbers with their signs, and of H_32 the stages over neighbouring rows."""
+    for four in range(0, MIXED_ROWS, 4):
+        for part in range(_PARTS):
+            first = run + four * _PARTS + part
+            signs_0, signs_1 = np.uint32(_splitmix(sign_key, first)), np.uint32(_splitmix(sign_key, first + _PARTS))
+            signs_2 = np.uint32(_splitmix(sign_key, first + 2 * _PARTS))
+            signs_3 = np.uint32(_splitmix(sign_key, first + 3 * _PARTS))
+            place = four * MIXED_COLUMNS + part * RUN
+            in_0, in_1, in_2, in_3 = _four_slices(table, entry + place, MIXED_COLUMNS, RUN)
+            out_0, out_1, out_2, out_3 = _four_slices(buffer, place, MIXED_COLUMNS, RUN)
+            for lane in range(RUN):
+                shift = np.uint32(31 - lane)
+                out_0[lane], out_1[lane], out_2[lane], out_3[lane] = _hadamard_4(
+                    _flip(in_0[lane], signs_0, shift), _flip(in_1[lane], signs_1, shift),
+                    _flip(in_2[lane], signs_2, shift), _flip(in_3[lane], signs_3, shift),
+                )  # fmt: skip
+
+
+@numba.njit(inline="always")
+def _four_slices(numbers: Any, begin: Any, step: Any, length: Any) -> Any:
+    return (
+        numbers[begin : begin + length], numbers[begin + step : begin + step + length],
+        numbers[begin + 2 * step : begin + 2 * step + length], numbers[begin + 3 * step : begin + 3 * step + length],
+    )  # fmt: skip
+
+
+@numba.njit(inline="always")
+def _two_stages(source: Any, target: Any, step: Any) -> None:
+    """Of H_32 the stages over rows that are step / 64 and 2 step / 64 apart."""
+    for begin in range(0, _MIXED_NUMBERS, 4 * step):
+        in_0, in_1, in_2, in_3 = _four_slices(source, begin, step, step)
+        out_0, out_1, out_2, out_3 = _four_slices(target, begin, step, step)
+        for place in range(step):
+            out_0[place], out_1[place], out_2[place], out_3[place] = _hadamard_4(
+                in_0[place], in_1[place], in_2[place], in_3[place]
+            )
+
+
+@numba.njit(inline="always")
+def _last_stage(buffer: Any, base: Any, out: Any, zero: Any) -> None:
+    """The stage over the two halves, and the result."""
+    upper, lower = buffer[:_HALF], buffer[_HALF:]
+    out_0, out_1 = out[:_HALF], out[_HALF:]
+    if base is None:
+        for place in range(_HALF):
+            out_0[place] = (upper[place] + lower[place]) + zero
+        for place in range(_HALF):
+            out_1[place] = (upper[place] - lower[place]) + zero
+    else:
+        base_0, base_1 = base[:_HALF], base[_HALF:]
+        for place in range(_HALF):
+            out_0[place] = base_0[place] - ((upper[place] + lower[place]) + zero)
+        for place in range(_HALF):
+            out_1[place] = base_1[place] - ((upper[place] - lower[place]) + zero)
 
 
 @numba.njit(nogil=True, cache=True)
 def _write_mixed(
-    table: Any, base: Any, has_base: Any, out: Any, start: Any, groups: Any, sign_key: Any, segment_key: Any,
-    _multiplier: Any, rotates: Any, _variant_per_run: Any,
+    table: Any, base: Any, out: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
+    multiplier: Any, rotates: Any, _variant_per_run: Any,
 ) -> None:  # fmt: skip
-    buffer = np.empty(_MIXED_NUMBERS, out.dtype)
-    first = start // _MIXED_NUMBERS
-    for mixture in range(first, -(-(start + out.size) // _MIXED_NUMBERS)):
-        run = mixture * MIXED_RUNS
-        segment = run // groups
-        variant, _ = _segment(segment_key, segment, groups, rotates)
-        entry = (variant * groups + run - segment * groups) * RUN
-        for part in range(MIXED_RUNS):
-            signs = np.uint32(_splitmix(sign_key, run + part))
-            for lane in range(RUN):
-                place = part * RUN + lane
-                buffer[place] = _flip(table[entry + place], signs, np.uint32(31 - lane))
-        _mix(buffer)
-        row = mixture * _MIXED_NUMBERS - start
-        if row >= 0 and row + _MIXED_NUMBERS <= out.size:
-            if has_base:
-                for place in range(_MIXED_NUMBERS):
-                    out[row + place] = base[row + place] - (buffer[place] + 0)
-            else:
-                for place in range(_MIXED_NUMBERS):
-                    out[row + place] = buffer[place] + 0
-        else:
-            _copy_part(buffer, base, has_base, out, row)
+    buffer = np.zeros(_MIXED_NUMBERS, out.dtype)
+    zero = buffer[0]
+    for mixture in range(out.size // _MIXED_NUMBERS):
+        run, row = (first + mixture) * MIXED_RUNS, mixture * _MIXED_NUMBERS
+        _, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
+        _signs_and_two_stages(table, (variant * groups + stretch) * RUN, sign_key, run, buffer)
+        _two_stages(buffer, buffer, 4 * MIXED_COLUMNS)
+        under = None if base is None else base[row : row + _MIXED_NUMBERS]
+        _last_stage(buffer, under, out[row : row + _MIXED_NUMBERS], zero)
 
 
 @numba.njit(nogil=True, cache=True)
-def _adjoint_mixed(
-    total: Any, g: Any, start: Any, groups: Any, sign_key: Any, segment_key: Any,
-    _multiplier: Any, rotates: Any, _variant_per_run: Any,
+def _add_mixed(
+    total: Any, g: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
+    multiplier: Any, rotates: Any, _variant_per_run: Any,
 ) -> None:  # fmt: skip
     buffer = np.empty(_MIXED_NUMBERS, g.dtype)
-    first = start // _MIXED_NUMBERS
-    for mixture in range(first, -(-(start + g.size) // _MIXED_NUMBERS)):
-        row = mixture * _MIXED_NUMBERS - start
-        if row >= 0 and row + _MIXED_NUMBERS <= g.size:
-            for place in range(_MIXED_NUMBERS):
-                buffer[place] = g[row + place]
-        else:
-            buffer[:] = 0
-            for place in range(max(0, -row), min(_MIXED_NUMBERS, g.size - row)):
-                buffer[place] = g[row + place]
-        _mix(buffer)
-        run = mixture * MIXED_RUNS
-        segment = run // groups
-        variant, _ = _segment(segment_key, segment, groups, rotates)
-        entry = (variant * groups + run - segment * groups) * RUN
-        for part in range(MIXED_RUNS):
-            signs = np.uint32(_splitmix(sign_key, run + part))
+    for mixture in range(g.size // _MIXED_NUMBERS):
+        run, row = (first + mixture) * MIXED_RUNS, mixture * _MIXED_NUMBERS
+        _two_stages(g[row : row + _MIXED_NUMBERS], buffer, MIXED_COLUMNS)
+        _two_stages(buffer, buffer, 4 * MIXED_COLUMNS)
+        _, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
+        entry = (variant * groups + stretch) * RUN
+        for part in range(MIXED_RUNS // 2):
+            signs_0 = np.uint32(_splitmix(sign_key, run + part))
+            signs_1 = np.uint32(_splitmix(sign_key, run + part + MIXED_RUNS // 2))
+            place = part * RUN
+            upper, lower = buffer[place : place + RUN], buffer[_HALF + place : _HALF + place + RUN]
+            total_0 = total[entry + place : entry + place + RUN]
+            total_1 = total[entry + _HALF + place : entry + _HALF + place + RUN]
             for lane in range(RUN):
-                place = part * RUN + lane
-                total[entry + place] += _flip(buffer[place], signs, np.uint32(31 - lane))
-
-
-@numba.njit(nogil=True, cache=True)
-def _mix(buffer: Any) -> None:
-    """The Hadamard matrix of size 32 along the first axis of (32, 64), in place."""
-    half = MIXED_COLUMNS
-    while half < _MIXED_NUMBERS:
-        for begin in range(0, _MIXED_NUMBERS, 2 * half):
-            upper = buffer[begin : begin + half]
-            lower = buffer[begin + half : begin + 2 * half]
-            for place in range(half):
-                one, other = upper[place], lower[place]
-                upper[place] = one + other
-                lower[place] = one - other
-        half *= 2
-
-
-@numba.njit(nogil=True, cache=True)
-def _copy_part(buffer: Any, base: Any, has_base: Any, out: Any, row: Any) -> None:
-    """Write those of the buffer's rows, the first of which is row `row` of out, that lie in out."""
-    for place in range(max(0, -row), min(buffer.size, out.size - row)):
-        out[row + place] = base[row + place] - (buffer[place] + 0) if has_base else buffer[place] + 0
+                shift = np.uint32(31 - lane)
+                total_0[lane] += _flip(upper[lane] + lower[lane], signs_0, shift)
+                total_1[lane] += _flip(upper[lane] - lower[lane], signs_1, shift)

@@ -17,7 +17,7 @@ from idbounds.core.values import ProjectionSpec
 from idbounds.projections.base import Projection
 from idbounds.projections.compiled import kernels_for
 from idbounds.projections.hadamard import walsh_hadamard
-from idbounds.projections.signs import RUN, flip_signs, sign_words
+from idbounds.projections.signs import RUN, flip_signs, scratch, sign_words
 
 #: The table holds so many variants of w: differently permuted, or differently mixed.
 VARIANTS = 16
@@ -51,7 +51,8 @@ class TableProjection(Projection):
     variant_per_run: ClassVar[bool]
     mixes: ClassVar[bool]
 
-    tile_rows = 2**17
+    # Of 2^16 to 2^21, where a product through torch was quickest on the CPU (scripts/bench/projections.py).
+    tile_rows = 2**19
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
@@ -76,23 +77,35 @@ class TableProjection(Projection):
             )
         return self._tensorwise[name]
 
-    def runs(self, name: str, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        """(which stretch of the table, word of signs) for runs [first, first + count) of a tensor."""
-        about = self.tensorwise(name)
-        words = self._stream("signs", name).splitmix(first, count)
-        segment, place = np.divmod(np.arange(first, first + count, dtype=np.int64), about.groups)
-        first_segment = first // about.groups
-        per_segment = self._stream("segments", name).splitmix(
-            first_segment, -(-(first + count) // about.groups) - first_segment
-        )
-        segment_words = per_segment[segment - first_segment]
-        stretch = place * about.multiplier
+    @property
+    def unit(self) -> int:
+        """So many runs take neighbouring stretches and are made together: 1, or those of a mixture."""
+        return MIXED_RUNS if self.mixes else 1
+
+    def words(self, name: str, first: int, count: int) -> NDArray[np.uint64]:
+        """The words of signs of the runs of `count` units from unit `first` on."""
+        return self._stream("signs", name).splitmix(first * self.unit, count * self.unit)
+
+    def places(self, name: str, words: NDArray[np.uint64], first: int, count: int) -> NDArray[np.int64]:
+        """Where in the table, in units, each of units [first, first + count) of a tensor is; `words` are their signs."""
+        about, units = self.tensorwise(name), self.groups // self.unit
+        first_segment, skip = divmod(first, units)
+        segments = -(-(skip + count) // units)
+        of_segment = self._stream("segments", name).splitmix(first_segment, segments)
+        places = np.arange(units, dtype=np.int64) * about.multiplier % units + np.zeros((segments, 1), np.int64)
         if about.rotates:
-            # The high half of a word, as a fraction of 2^32, times the number of stretches.
-            offsets = ((segment_words >> np.uint64(32)) * np.uint64(about.groups)) >> np.uint64(32)
-            stretch += offsets.astype(np.int64)
-        variants = words >> np.uint64(32) if about.variant_per_run else segment_words
-        return (variants % np.uint64(VARIANTS)).astype(np.int64) * about.groups + stretch % about.groups, words
+            # The high half of a word, as a fraction of 2^32, times the number of places.
+            offsets = ((of_segment >> np.uint64(32)) * np.uint64(units)) >> np.uint64(32)
+            places += offsets.astype(np.int64)[:, None]
+            # Below twice the number of places, so that the smaller of the two, without signs, is the remainder.
+            unsigned = places.view(np.uint64)
+            np.minimum(unsigned, unsigned - np.uint64(units), out=unsigned)
+        if not about.variant_per_run:
+            places += (of_segment % np.uint64(VARIANTS)).astype(np.int64)[:, None] * units
+        wanted = places.reshape(-1)[skip : skip + count]
+        if about.variant_per_run:
+            wanted += ((words >> np.uint64(32)) % np.uint64(VARIANTS)).astype(np.int64) * units
+        return wanted
 
     def _stream(self, what: str, name: str = "") -> Stream:
         return Stream(seed=self.spec.seed, purpose=f"{self.family}/{what}", name=name)
@@ -112,13 +125,14 @@ class TableProjection(Projection):
             kernels.write_rows(expanded, base, out, self.tensorwise(name), start)
 
     def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
+        table = expanded.view(-1, self.unit * RUN)
         for first, count, begin, end in self._tiles(start, stop):
-            stretches, words = self.runs(name, first, count)
-            values = expanded.index_select(0, torch.from_numpy(stretches).to(expanded.device))
-            values = flip_signs(values, sign_words(words, expanded.device))
-            if self.mixes:
-                values = walsh_hadamard(values.view(-1, MIXED_ROWS, MIXED_COLUMNS))
-            yield values.view(-1)[begin:end]
+            words = self.words(name, first, count)
+            places = torch.from_numpy(self.places(name, words, first, count)).to(table.device)
+            values, spare, masks = scratch(count * self.unit, table)
+            torch.index_select(table, 0, places, out=values.view(count, -1))
+            flip_signs(values, sign_words(words, table.device), out=values, masks=masks)
+            yield self._mix(values, spare).view(-1)[begin:end]
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         total = g.new_zeros(VARIANTS * self.groups, RUN)
@@ -127,25 +141,28 @@ class TableProjection(Projection):
             kernels.add_adjoint(total, g, self.tensorwise(name), start)
             return total
         for first, count, begin, end in self._tiles(start, start + g.numel()):
-            stretches, words = self.runs(name, first, count)
-            values = g[first * RUN + begin - start : first * RUN + end - start]
-            if end - begin < count * RUN or self.mixes:
-                padded = g.new_zeros(count * RUN)
-                padded[begin:end] = values
-                values = padded
-            if self.mixes:
-                values = walsh_hadamard(values.view(-1, MIXED_ROWS, MIXED_COLUMNS))
-            values = flip_signs(values.view(-1, RUN), sign_words(words, g.device))
-            total.index_add_(0, torch.from_numpy(stretches).to(g.device), values)
+            words = self.words(name, first, count)
+            places = torch.from_numpy(self.places(name, words, first, count)).to(g.device)
+            values, spare, masks = scratch(count * self.unit, g)
+            flat, row = values.view(-1), first * self.unit * RUN - start
+            flat[:begin], flat[begin:end], flat[end:] = 0, g[row + begin : row + end], 0
+            mixed = self._mix(values, spare).view(-1, RUN)
+            flip_signs(mixed, sign_words(words, g.device), out=mixed, masks=masks)
+            total.view(-1, self.unit * RUN).index_add_(0, places, mixed.view(count, -1))
         return total
 
+    def _mix(self, values: Tensor, spare: Tensor) -> Tensor:
+        """The Hadamard matrix of size 32 across the rows of each mixture, where the family mixes."""
+        shape = (-1, MIXED_ROWS, MIXED_COLUMNS)
+        return walsh_hadamard(values.view(shape), spare.view(shape)) if self.mixes else values
+
     def _tiles(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-        """(first run, number of runs, begin, end): whole runs, or whole mixtures, and which of their rows are wanted."""
-        unit = RUN * (MIXED_RUNS if self.mixes else 1)
+        """(first unit, number of units, begin, end): whole units, and which of their rows are wanted."""
+        rows = RUN * self.unit
         for row in range(start - start % self.tile_rows, stop, self.tile_rows):
-            first = max(start - start % unit, row)
-            last = min(-(-stop // unit) * unit, row + self.tile_rows)
-            yield first // RUN, (last - first) // RUN, max(start - first, 0), min(stop, last) - first
+            first = max(start - start % rows, row)
+            last = min(-(-stop // rows) * rows, row + self.tile_rows)
+            yield first // rows, (last - first) // rows, max(start - first, 0), min(stop, last) - first
 
 
 class SlotTable(TableProjection):
@@ -185,7 +202,8 @@ class SlotTable(TableProjection):
         # By name, so that the sum does not depend on the order in which tensors are listed.
         for name in sorted(self.sizes):
             segments, rest = divmod(self.sizes[name], self.groups * RUN)
-            stretches, _ = self.runs(name, segments * self.groups, -(-rest // RUN))
+            first, count = segments * self.groups, -(-rest // RUN)
+            stretches = self.places(name, self.words(name, first, count), first, count)
             partial = np.bincount(slots[stretches].reshape(-1)[:rest], minlength=self.d)
             squares += self.d * self.scale(name) ** 2 * (segments * whole_segment + partial)
         return squares

@@ -124,7 +124,7 @@ def test_gradient_is_the_adjoint_of_the_weights_gradient():
     model(x).pow(2).sum().backward()
     g = torch.cat([parameter.grad.reshape(-1) for parameter in model.parameters()])
     truth = (subspace.projection.T @ g).float()  # θ_d is float32, as is its gradient
-    torch.testing.assert_close(subspace.theta_d.grad, truth, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(subspace.theta_d.grad, truth, rtol=1e-5, atol=1e-6)
 
 
 def test_parametrized_weights_are_made_by_the_formula():

@@ -44,8 +44,8 @@ def test_a_block_is_the_product_that_its_docstring_states():
     m = 2048
     P = projection("fastfood", d=m, D=m, seed=3)
     mixers = P._mixers_like(torch.zeros(1, dtype=torch.float64))
-    stretches, words = P.runs("", 0, m // 32)
-    variant = int(stretches[0]) // P.groups
+    words = P.words("", 0, 1)
+    variant = int(P.places("", words, 0, 1)[0]) // (P.groups // P.unit)
     bits = (words[:, None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
     signs = 1.0 - 2.0 * bits.astype(np.float64).reshape(-1)
     first, second = mixers.first_signs[:, variant].numpy(), mixers.second_signs[:, variant].numpy()

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from idbounds.core.errors import ConfigError
-from idbounds.projections.base import Projection
+from idbounds.projections.base import Point, Projection
 
 
 class Parametrization(ABC):
@@ -22,6 +22,7 @@ class Parametrization(ABC):
 
     def __init__(self, tensors: Sequence[str], *, dim: int) -> None:
         self.dim = dim
+        self.tensors = tuple(tensors)
         self.own_coordinates = self.count_own(tensors)
         if dim <= self.own_coordinates:
             raise ConfigError(
@@ -50,5 +51,9 @@ class Parametrization(ABC):
         """What the own coordinates are, for ledgers and errors."""
 
     @abstractmethod
+    def points(self, theta_d: Tensor, projection: Projection) -> dict[str, Point]:
+        """For each tensor, the point of the subspace that it is moved to; tensors may share one, which is made once."""
+
     def move(self, theta_0: Tensor, theta_d: Tensor, *, name: str, projection: Projection) -> Tensor:
         """θ for the tensor `name`; θ₀ in every bit at θ_d = 0."""
+        return self.points(theta_d, projection)[name].move(theta_0, name=name)

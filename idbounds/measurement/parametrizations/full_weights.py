@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from idbounds.measurement.parametrizations.base import Parametrization
-from idbounds.projections.base import Projection
+from idbounds.projections.base import Point, Projection
 
 
 class FullWeights(Parametrization):
@@ -27,6 +27,6 @@ class FullWeights(Parametrization):
         """There are none."""
         return "none"
 
-    def move(self, theta_0: Tensor, theta_d: Tensor, *, name: str, projection: Projection) -> Tensor:
-        """θ₀ + P_name θ_d."""
-        return projection.move(theta_0, theta_d, name=name)
+    def points(self, theta_d: Tensor, projection: Projection) -> dict[str, Point]:
+        """θ_d, for every tensor."""
+        return dict.fromkeys(self.tensors, projection.at(theta_d))

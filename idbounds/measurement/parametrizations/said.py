@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from idbounds.measurement.parametrizations.base import Parametrization
-from idbounds.projections.base import Projection
+from idbounds.projections.base import Point, Projection
 
 
 class Said(Parametrization):
@@ -26,7 +26,7 @@ class Said(Parametrization):
     def __init__(self, tensors: Sequence[str], *, dim: int) -> None:
         super().__init__(tensors, dim=dim)
         layers = list(dict.fromkeys(layer_of(tensor) for tensor in tensors))
-        self._position = {tensor: self.projected_dim + layers.index(layer_of(tensor)) for tensor in tensors}
+        self._layer = {tensor: layers.index(layer_of(tensor)) for tensor in tensors}
 
     def count_own(self, tensors: Sequence[str]) -> int:
         """The number of layers."""
@@ -36,10 +36,11 @@ class Said(Parametrization):
         """λ."""
         return "layer scales λ"
 
-    def move(self, theta_0: Tensor, theta_d: Tensor, *, name: str, projection: Projection) -> Tensor:
-        """θ₀ + P_name (λ θ_{d-m}): λ is put on the short side of P, where it costs nothing."""
-        scale = 1.0 + theta_d[self._position[name]]
-        return projection.move(theta_0, scale * theta_d[: self.projected_dim], name=name)
+    def points(self, theta_d: Tensor, projection: Projection) -> dict[str, Point]:
+        """λ θ_{d-m}, one point a layer: λ is put on the short side of P, where it costs nothing."""
+        projected, own = theta_d[: self.projected_dim], theta_d[self.projected_dim :]
+        of_layer = [projection.at((1.0 + mu) * projected) for mu in own]
+        return {tensor: of_layer[layer] for tensor, layer in self._layer.items()}
 
 
 def layer_of(tensor: str) -> str:
