@@ -188,20 +188,22 @@ class Projection(ABC):
             else:
                 torch.sub(base[part], piece.add_(0.0), out=out[part])
 
-    def assemble(self, expanded: Tensor, base: Tensor | None, name: str, start: int, stop: int) -> Tensor:
-        """P w, or base + P w, without derivative; the scale is put on the short side of P.
+    def assemble(
+        self, expanded: Tensor, base: Tensor | None, name: str, start: int, stop: int, out: Tensor | None = None
+    ) -> Tensor:
+        """P w, or base + P w, without derivative, in `out` or in new memory; the scale is put on the short side of P.
 
         base - P(-w) and not base + P w, because -0.0 - 0.0 is -0.0 while -0.0 + 0.0 is +0.0: at w = 0 every bit stays.
         """
         scaled = expanded * (self.scale(name) if base is None else -self.scale(name))
-        out = scaled.new_empty(stop - start)
+        result = scaled.new_empty(stop - start) if out is None else out
 
         def part(begin: int, end: int) -> None:
             within = slice(begin - start, end - start)
-            self._write(scaled, None if base is None else base[within], out[within], name, begin)
+            self._write(scaled, None if base is None else base[within], result[within], name, begin)
 
         run_in_parts(part, start, stop, edge=self.tile_rows)
-        return out
+        return result
 
     def assemble_adjoint(self, g: Tensor, name: str, start: int) -> Tensor:
         """P^T g before `_fold`, without derivative. The sum's bits depend on the number of threads, not on their timing."""
@@ -260,6 +262,23 @@ class Point:
         base = theta_0.detach().reshape(-1).to(precision)
         moved = derivatives.rows(self._projection, self._expanded.to(precision), base, name, 0, size)
         return moved.view(theta_0.shape).to(theta_0.dtype)
+
+    @torch.no_grad()
+    def write(self, out: Tensor, *, name: str, theta_0: Tensor | None = None) -> None:
+        """P w, or theta_0 + P w, for tensor `name` into memory that is there already; without derivative.
+
+        All in one dtype. Filling fresh memory takes the operating system longer than the product takes.
+        """
+        size = self._projection.size(name)
+        for what, tensor in (("out", out), ("theta_0", theta_0)):
+            if tensor is not None and (tensor.numel() != size or tensor.dtype != self._expanded.dtype):
+                raise ValueError(
+                    f"{what} must hold {size} numbers of {self._expanded.dtype}, got {tensor.numel()} of {tensor.dtype}"
+                )
+        if not out.is_contiguous():
+            raise ValueError("out must be contiguous in memory; write to a contiguous tensor and copy it")
+        base = None if theta_0 is None else theta_0.detach().reshape(-1)
+        self._projection.assemble(self._expanded.detach(), base, name, 0, size, out.view(-1))
 
 
 class _Transpose:

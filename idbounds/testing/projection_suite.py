@@ -126,6 +126,18 @@ class ProjectionSuite:
         expected = theta_0 + P.rows(w, name="matrix")
         torch.testing.assert_close(P.move(theta_0, w, name="matrix"), expected, rtol=1e-14, atol=1e-15)
 
+    def test_writing_into_given_memory_has_the_same_bits(self) -> None:
+        P = self.make(d=20)
+        for name, size in P.spec.layout:
+            w, theta_0 = gaussian(P.d, dtype=torch.float32), gaussian(size, dtype=torch.float32)
+            out = torch.full((size,), math.nan)
+            P.at(w).write(out, name=name)
+            assert torch.equal(out, P.rows(w, name=name))
+            P.at(w).write(out, name=name, theta_0=theta_0)
+            assert torch.equal(out, P.move(theta_0, w, name=name))
+            with pytest.raises(ValueError, match="out must hold"):
+                P.at(w).write(out.double(), name=name)
+
     @pytest.mark.parametrize("allocation", ["global", "per_tensor"])
     def test_gradcheck_over_tensors_of_mixed_sizes(self, allocation: str) -> None:
         # On one tensor a wrong factor looks like a learning rate (fault B1), so several sizes at once.
