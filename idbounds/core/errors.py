@@ -1,4 +1,4 @@
-"""The errors that idbounds raises on purpose. Each message names the offending value and what to do."""
+"""The errors and warnings that idbounds raises on purpose. Each message names the offending value and what to do."""
 
 from __future__ import annotations
 
@@ -29,3 +29,7 @@ class VerificationError(IdboundsError):
 
 class TrainingError(IdboundsError, RuntimeError):
     """Training stopped without a usable result, for instance because the loss became NaN."""
+
+
+class KnownFaultWarning(UserWarning):
+    """Something that is wrong on purpose, to compare with published code, is about to be used."""

@@ -15,6 +15,8 @@ from idbounds.projections.identity import Identity
 from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
 from idbounds.projections.orthonormal import Orthonormal
+from idbounds.projections.presets import PRESETS, Preset, preset
+from idbounds.projections.said_released_code import SaidReleasedCode
 from idbounds.projections.sparse import Sparse
 from idbounds.projections.srht import Srht
 
@@ -36,11 +38,14 @@ _FAMILIES: tuple[type[Projection], ...] = (
 
 PROJECTIONS: dict[str, type[Projection]] = {family.family: family for family in _FAMILIES}
 
+#: Wrong on purpose, to compare with published code. Found by name like the others, and in no list of choices.
+FAULTY: dict[str, type[Projection]] = {SaidReleasedCode.family: SaidReleasedCode}
+
 
 def projection_family(family: str) -> type[Projection]:
     """The class registered under a name; raises ConfigError with the list of names."""
     try:
-        return PROJECTIONS[family]
+        return {**PROJECTIONS, **FAULTY}[family]
     except KeyError:
         raise ConfigError(f"unknown projection {family!r}; choose one of {', '.join(PROJECTIONS)}") from None
 
@@ -86,4 +91,18 @@ def projection(
     )
 
 
-__all__ = ["PROJECTIONS", "Basis", "Dense", "Fastfood", "Point", "Projection", "from_spec", "projection", "projection_family"]
+__all__ = [
+    "FAULTY",
+    "PRESETS",
+    "PROJECTIONS",
+    "Basis",
+    "Dense",
+    "Fastfood",
+    "Point",
+    "Preset",
+    "Projection",
+    "from_spec",
+    "preset",
+    "projection",
+    "projection_family",
+]

@@ -27,6 +27,7 @@ PROJECTIONS: dict[str, tuple[str, ...]] = {
     "orthonormal": ("stewart1980efficient", "schreiber1989storage", "joffrain2006accumulating"),
     "fastfood": ("le2013fastfood",),
     "fastfood_single_block": ("li2018measuring", "le2013fastfood", "aghajanyan2021intrinsic"),
+    "said_released_code": ("aghajanyan2021intrinsic",),
     "fastfood_stacked": ("le2013fastfood",),
     "srht": ("ailon2009fast", "tropp2011improved"),
     "one_hot": ("charikar2002finding", "li2025unilora"),
