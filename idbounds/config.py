@@ -168,7 +168,7 @@ overlap = "not declared"           # what is known about these data and the mode
 
 [measurement]
 parametrization = "said"           # "said" or "full_weights" (DID)
-projection = "fastfood"            # "fastfood" or "dense"
+projection = "fastfood"            # a family of docs/projections.md
 allocation = "global"              # "global" or "per_tensor"
 dims = [100, 300, 1000]            # the grid of d, every trained number counted
 seeds = [0, 1]                     # projections, orders of examples and dropout

@@ -1,0 +1,82 @@
+"""The compiled path and the path through torch are one definition."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idbounds.projections import projection
+from idbounds.projections.compiled import SWITCH, kernels_for
+from idbounds.testing.projection_suite import gaussian
+
+pytest.importorskip("numba", reason="the compiled path needs numba (extra fast)")
+
+FAMILIES = st.sampled_from(["fastfood", "one_hot", "signed_permutation"])
+DTYPES = st.sampled_from([torch.float32, torch.float64])
+
+
+def both_paths(action):
+    """The result with the compiled kernels and without them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(SWITCH, raising=False)
+        assert kernels_for(torch.zeros(1)) is not None
+        compiled = action()
+        patch.setenv(SWITCH, "1")
+        assert kernels_for(torch.zeros(1)) is None
+        return compiled, action()
+
+
+@given(
+    family=FAMILIES,
+    dtype=DTYPES,
+    d=st.integers(1, 300),
+    start=st.one_of(st.integers(0, 5000), st.integers(2**40 - 10**4, 2**40 - 6000)),
+    length=st.integers(0, 5000),
+    seed=st.integers(0, 2**32),
+)
+def test_rows_have_the_same_bits(family, dtype, d, start, length, seed):
+    P, w, base = projection(family, d=d, D=2**40, seed=seed), gaussian(d, dtype=dtype), gaussian(length, dtype=dtype)
+    compiled, through_torch = both_paths(lambda: P.rows(w, start=start, stop=start + length))
+    assert torch.equal(compiled, through_torch)
+    assert torch.equal(torch.signbit(compiled), torch.signbit(through_torch))
+    expanded = P.at(w)._expanded
+    compiled, through_torch = both_paths(lambda: P.assemble(expanded, base, "", start, start + length))
+    assert torch.equal(compiled, through_torch)
+
+
+@given(family=FAMILIES, dtype=DTYPES, d=st.integers(1, 300), start=st.integers(0, 2**40 - 6000), length=st.integers(0, 5000))
+def test_adjoints_agree_to_rounding(family, dtype, d, start, length):
+    P, g = projection(family, d=d, D=2**40, seed=1), gaussian(length, dtype=dtype)
+    compiled, through_torch = both_paths(lambda: P.adjoint_rows(g, start=start))
+    tolerance = 64 * torch.finfo(dtype).eps * max(float(g.norm()), 1e-30) * P.scale("") * P.d**0.5
+    torch.testing.assert_close(compiled, through_torch, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("family", ["fastfood", "one_hot", "signed_permutation"])
+def test_the_same_adjoint_again_with_two_threads(family):
+    # Sums depend on how many threads there are, never on which of them was first.
+    P, g, threads = projection(family, d=200, D=2**21 + 77), gaussian(2**21 + 77, dtype=torch.float32), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        first = P.T @ g
+        assert all(torch.equal(P.T @ g, first) for _ in range(5))
+        torch.set_num_threads(1)
+        torch.testing.assert_close(P.T @ g, first, rtol=1e-3, atol=1e-5)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_without_numba_everything_goes_through_torch():
+    program = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import torch, idbounds\n"
+        "from idbounds.projections.compiled import kernels_for\n"
+        "assert kernels_for(torch.zeros(1)) is None\n"
+        "print(float((idbounds.projection('fastfood', d=50, D=5000) @ torch.ones(50)).double().sum()))\n"
+    )
+    alone = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    here = float((projection("fastfood", d=50, D=5000) @ torch.ones(50)).double().sum())
+    assert float(alone.stdout) == here
