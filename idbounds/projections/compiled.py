@@ -1,4 +1,4 @@
-"""Which compiled kernels serve a tensor: those of numba where it is installed (extra ``fast``), else none."""
+"""Which compiled kernels serve a tensor: numba's on a CPU (extra ``fast``), Triton's on a GPU where asked for, else none."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 #: Set to anything, this leaves the compiled kernels out; P has the same bits either way.
 SWITCH = "IDBOUNDS_PURE_TORCH"
+#: Set to anything, this lets triton's kernels (extra ``triton``) serve CUDA tensors. Nobody has measured them on a GPU yet;
+#: they are off until scripts/bench/projections_gpu.py finds them faster than torch.
+TRITON_SWITCH = "IDBOUNDS_TRITON"
 
 
 class Kernels(Protocol):
@@ -28,16 +31,24 @@ class Kernels(Protocol):
 
 def kernels_for(like: Tensor) -> Kernels | None:
     """The kernels for a tensor's device, or None for the path through torch."""
-    if like.device.type != "cpu" or os.environ.get(SWITCH):
+    kind = like.device.type
+    if kind not in _KERNELS or os.environ.get(SWITCH) or (kind == "cuda" and not os.environ.get(TRITON_SWITCH)):
         return None
-    return _numba_kernels()
+    return _load(*_KERNELS[kind])
 
 
-@lru_cache(maxsize=1)
-def _numba_kernels() -> Kernels | None:
+#: For each type of device, what must be installed and the module of kernels.
+_KERNELS = {
+    "cpu": ("numba", "idbounds.projections.numba_kernels"),
+    "cuda": ("triton", "idbounds.projections.triton_kernels"),
+}
+
+
+@lru_cache(maxsize=len(_KERNELS))
+def _load(package: str, module: str) -> Kernels | None:
     try:
-        importlib.import_module("numba")
+        importlib.import_module(package)
     except ImportError:
         return None
-    kernels: Kernels = importlib.import_module("idbounds.projections.numba_kernels")
+    kernels: Kernels = importlib.import_module(module)
     return kernels
