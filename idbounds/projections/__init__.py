@@ -74,7 +74,7 @@ def projection(
         layout: pairs (tensor name, number of weights).
         seed: selects P; in [0, 2^64).
         allocation: ``"global"`` or ``"per_tensor"``; see `Projection`.
-        options: the family's own, e.g. ``block_size`` of Fastfood.
+        options: the family's own, e.g. ``nonzeros`` of sparse; `default_options` of its class lists them.
     """
     if (D is None) == (layout is None):
         raise ConfigError("give either D or layout, not both and not neither")
