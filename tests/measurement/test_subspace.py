@@ -9,6 +9,7 @@ from torch import nn
 
 from idbounds.core.errors import ConfigError
 from idbounds.measurement import Subspace
+from idbounds.testing.parametrization_suite import FAMILIES
 
 PARAMETRIZATIONS = pytest.mark.parametrize("parametrization", ["full_weights", "said"])
 IDS = torch.arange(10)
@@ -35,7 +36,7 @@ def test_exactly_d_numbers_are_trainable(parametrization):
 
 
 @PARAMETRIZATIONS
-@pytest.mark.parametrize("projection", ["dense", "fastfood"])
+@pytest.mark.parametrize("projection", FAMILIES)
 def test_start_is_theta_0_in_every_bit(parametrization, projection):
     model = Tied()
     with torch.no_grad():
