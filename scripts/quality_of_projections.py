@@ -251,8 +251,9 @@ def table_of(rows: Sequence[tuple[Cell, ...]], d90: IntrinsicDimension, *, rate:
             f"{100 * d90.baseline_accuracy:.1f} % that all weights reach, with its 90 % interval."
         ),
         notes=(
-            f"seeds {seeds.start} to {seeds.stop - 1}; d in {', '.join(map(str, DIMS))}; {STEPS} steps of Adam at learning rate "
-            f"{rate} on all {SPLIT['train']} training images; {SPLIT['validation']} for validation, {SPLIT['test']} for testing",
+            f"seeds {seeds.start} to {seeds.stop - 1}; d in {', '.join(map(str, DIMS))}; "
+            f"{STEPS} steps of Adam at learning rate {rate} on all {SPLIT['train']} training images; "
+            f"{SPLIT['validation']} for validation, {SPLIT['test']} for testing",
             *(f"{name}: {value}" for name, value in made.items()),
         ),
     )
