@@ -202,7 +202,7 @@ class Projection(ABC):
             within = slice(begin - start, end - start)
             self._write(scaled, None if base is None else base[within], result[within], name, begin)
 
-        run_in_parts(part, start, stop, edge=self.tile_rows)
+        run_in_parts(part, start, stop, edge=self.tile_rows, device=result.device)
         return result
 
     def assemble_adjoint(self, g: Tensor, name: str, start: int) -> Tensor:
@@ -212,6 +212,7 @@ class Projection(ABC):
             start,
             start + g.numel(),
             edge=self.tile_rows,
+            device=g.device,
         )
         total, *others = parts
         for other in others:

@@ -65,7 +65,7 @@ class Fastfood(TableProjection):
         values[: self.d] = w.unsqueeze(1)
         values = walsh_hadamard((values * mixers.first_signs).unsqueeze(0))[0]
         values = values.gather(0, mixers.permutations) * mixers.second_signs
-        values = walsh_hadamard(values.view(MIXED_ROWS, -1, VARIANTS)) / math.sqrt(self.block)
+        values = walsh_hadamard(values.view(MIXED_ROWS, -1, VARIANTS)) / self._root_like(w)
         columns = self.block // MIXED_ROWS
         rows = values.permute(2, 0, 1).repeat(1, 1, self.groups // columns)
         return rows.view(VARIANTS, MIXED_ROWS, -1, MIXED_COLUMNS).transpose(1, 2).reshape(-1, RUN)
@@ -78,7 +78,11 @@ class Fastfood(TableProjection):
         values = walsh_hadamard(values).view(self.block, VARIANTS) * mixers.second_signs
         values = torch.empty_like(values).scatter_(0, mixers.permutations, values)
         values = walsh_hadamard(values.unsqueeze(0))[0] * mixers.first_signs
-        return values[: self.d].sum(1) / math.sqrt(self.block)
+        return values[: self.d].sum(1) / self._root_like(expanded)
+
+    def _root_like(self, vector: Tensor) -> Tensor:
+        """The square root of m as a tensor: by a plain number torch divides on some devices, and multiplies on others."""
+        return vector.new_tensor(math.sqrt(self.block))
 
     def _mixers_like(self, vector: Tensor) -> _Mixers:
         key = (vector.device, vector.dtype)

@@ -95,14 +95,14 @@ class Kronecker(Projection):
     def _expand(self, w: Tensor) -> Tensor:
         if self.terms == 1:
             return w.clone().unsqueeze(0)
-        return torch.stack([w / math.sqrt(2), w[self._order.to(w.device)] * self._signs.to(w)])
+        return torch.stack([w * math.sqrt(0.5), w[self._order.to(w.device)] * self._signs.to(w)])
 
     def _fold(self, expanded: Tensor) -> Tensor:
         if self.terms == 1:
             return expanded[0].clone()
         second = torch.empty_like(expanded[1])
         second[self._order.to(second.device)] = expanded[1] * self._signs.to(second)
-        return expanded[0] / math.sqrt(2) + second
+        return expanded[0] * math.sqrt(0.5) + second
 
     def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
         right = self._right_product(expanded, name)

@@ -89,7 +89,7 @@ class Orthonormal(Projection):
             products = torch.from_numpy(gaussians).to(expanded).mul_(multipliers)
             piece = _sum_of_columns(products)
             top = self._top_rows(name, row, row + len(piece))
-            piece[: top.stop - top.start] += added[top] / self.scale(name)
+            piece[: top.stop - top.start] += added[top] * (1.0 / self.scale(name))
             yield piece
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
@@ -98,7 +98,7 @@ class Orthonormal(Projection):
             values = g[row - start : row - start + len(gaussians)]
             total[0] += values @ torch.from_numpy(gaussians).to(g)
             top = self._top_rows(name, row, row + len(gaussians))
-            total[1, top] += values[: top.stop - top.start] / self.scale(name)
+            total[1, top] += values[: top.stop - top.start] * (1.0 / self.scale(name))
         return total
 
     def _top_rows(self, name: str, start: int, stop: int) -> slice:

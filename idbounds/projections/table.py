@@ -130,7 +130,7 @@ class TableProjection(Projection):
             words = self.words(name, first, count)
             places = torch.from_numpy(self.places(name, words, first, count)).to(table.device)
             values, spare, masks = scratch(count * self.unit, table)
-            torch.index_select(table, 0, places, out=values.view(count, -1))
+            torch.index_select(table, 0, places, out=values.view(count, self.unit * RUN))
             flip_signs(values, sign_words(words, table.device), out=values, masks=masks)
             yield self._mix(values, spare).view(-1)[begin:end]
 
@@ -148,7 +148,7 @@ class TableProjection(Projection):
             flat[:begin], flat[begin:end], flat[end:] = 0, g[row + begin : row + end], 0
             mixed = self._mix(values, spare).view(-1, RUN)
             flip_signs(mixed, sign_words(words, g.device), out=mixed, masks=masks)
-            total.view(-1, self.unit * RUN).index_add_(0, places, mixed.view(count, -1))
+            total.view(-1, self.unit * RUN).index_add_(0, places, mixed.view(count, self.unit * RUN))
         return total
 
     def _mix(self, values: Tensor, spare: Tensor) -> Tensor:
