@@ -36,6 +36,7 @@ from idbounds.projections.compiled import SWITCH
 from idbounds.provenance import provenance
 
 SEED = 0
+WARM_UP = 2**14
 OURS = ("fastfood", "one_hot", "signed_permutation")
 
 
@@ -242,9 +243,10 @@ def print_memory_of(name: str, size: int, d: int) -> None:
     if case.pure_torch:
         os.environ[SWITCH] = "1"
     torch.set_num_threads(1)
-    small = case.make(d, max(d, 4096))  # so that code that is loaded or compiled at first use is not counted
-    small.move(torch.zeros(max(d, 4096)), torch.zeros(max(d, 4096)))
-    small.adjoint(torch.zeros(max(d, 4096)))
+    # So that code that is loaded or compiled at first use is not counted; a size that every family takes.
+    small, some = case.make(d, 2 * WARM_UP), torch.zeros(2 * WARM_UP)
+    small.move(some, torch.zeros_like(some))
+    small.adjoint(some)
     theta_0, out = torch.ones(size), torch.ones(size)
     gradient = torch.ones(size)
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew at what is held now
