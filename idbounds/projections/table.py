@@ -51,7 +51,7 @@ class TableProjection(Projection):
     variant_per_run: ClassVar[bool]
     mixes: ClassVar[bool]
 
-    # Of 2^16 to 2^21, where a product through torch was quickest on the CPU (scripts/bench/projections.py).
+    # Of 2^16 to 2^21 the one with which a product through torch was quickest, by hand on two cores of an AMD EPYC.
     tile_rows = 2**19
 
     def __init__(self, spec: ProjectionSpec) -> None:
