@@ -117,8 +117,11 @@ class Subspace(nn.Module):
         """A plain model with the moved weights, tied weights still tied."""
         plain = copy.deepcopy(self.model)
         sites = _moved_sites(plain)
+        points, values = self._make_points(), {}
         # All values are made before any is written: an alias shares θ₀ with its twin.
-        values = {moved.name: getattr(module, attribute).clone() for module, attribute, moved in sites}
+        for module, attribute, moved in sites:
+            theta_0 = module.parametrizations[attribute].original  # type: ignore[union-attr, index]
+            values[moved.name] = points[moved.name].move(theta_0, name=moved.name)
         for module, attribute, moved in sites:
             theta_0 = module.parametrizations[attribute].original  # type: ignore[union-attr, index]
             theta_0.copy_(values[moved.name]).requires_grad_(True)
