@@ -12,7 +12,8 @@ from rich.table import Table
 
 from idbounds.core.values import Certificate, IntrinsicDimension, RunSpec, Trial
 from idbounds.forecast import Forecast
-from idbounds.pipeline import MESSAGE_FILE, Result
+from idbounds.certification import MESSAGE_FILE
+from idbounds.pipeline import Result
 from idbounds.reporting import percent, percent_up
 from idbounds.verification import Verification
 

@@ -16,7 +16,7 @@ from idbounds.core.errors import ConfigError
 from idbounds.forecast import forecast, peak_bytes
 from idbounds.measurement.training import train
 from idbounds.measurement.trials import trial_model
-from idbounds.pipeline import load
+from idbounds.preparation import load
 
 WEIGHTS = 22_567_301
 

