@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from idbounds.certification import MESSAGE_FILE
 from idbounds.core.values import Certificate, IntrinsicDimension, RunSpec, Trial
 from idbounds.forecast import Forecast
-from idbounds.certification import MESSAGE_FILE
 from idbounds.pipeline import Result
 from idbounds.reporting import percent, percent_up
 from idbounds.verification import Verification

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from idbounds.certification import CERTIFICATE_FILE, MESSAGE_FILE, certificate_of
 from idbounds.config import Config, parse_config
 from idbounds.core.errors import DataError, VerificationError
 from idbounds.core.values import Certificate, CertificateFile, RunSpec, Split
 from idbounds.measurement.progress import Reporter
-from idbounds.certification import CERTIFICATE_FILE, MESSAGE_FILE, certificate_of
 from idbounds.preparation import CONFIG_FILE, SPEC_FILE, load
 
 
