@@ -128,7 +128,7 @@ def estimate(config: Annotated[Path, typer.Argument(help="A TOML file; `idbounds
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config.toml")) -> None:
     """Write a commented configuration."""
-    from idbounds.config import EXAMPLE
+    from idbounds.example_config import EXAMPLE
 
     if path.exists():
         raise ConfigError(f"{path} exists; give another name")

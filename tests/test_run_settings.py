@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import idbounds
-from idbounds.config import EXAMPLE, load_config, parse_config
+from idbounds.config import load_config, parse_config
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import RunSpec, TrainingSpec
+from idbounds.example_config import EXAMPLE
 
 STORIES = Path(__file__).parents[2] / "shared" / "data" / "models" / "stories260K" / "hf"
 TRAINING_TOML = """\
