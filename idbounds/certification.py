@@ -12,6 +12,7 @@ from idbounds.codes import decode_message
 from idbounds.core.records import write_atomically
 from idbounds.core.values import CertificateFile, Complexity, Evidence, Message, RunSpec, Score, Task
 from idbounds.measurement.batches import Data
+from idbounds.measurement.tasks import task_by_name
 from idbounds.measurement.training import count_errors
 from idbounds.measurement.trials import SubspaceMaker
 from idbounds.preparation import Run
@@ -37,7 +38,8 @@ def certificate_of(content: bytes, *, make_subspace: SubspaceMaker, data: Mappin
     decoded = decode_message(content, spec=spec)
     subspace = make_subspace(d=decoded.d, seed=decoded.seed)
     subspace.set_coordinates(torch.from_numpy(decoded.coefficients))
-    scores = {part: count_errors(subspace, data[part], batch_size=spec.model.eval_batch_size) for part in ("train", "test")}
+    counted, batch_size = task_by_name(spec.learning_task), spec.model.eval_batch_size
+    scores = {part: count_errors(subspace, data[part], batch_size=batch_size, task=counted) for part in ("train", "test")}
     task = spec.task
     training = BOUNDS["occam_binomial"].certify(
         _evidence(task, "train", scores["train"]), decoded.message.complexity, delta=spec.delta
@@ -59,10 +61,11 @@ def _evidence(task: Task, part: Literal["train", "test"], score: Score) -> Evide
 
 def _assumptions(spec: RunSpec) -> tuple[str, ...]:
     """What the certificate rests on beside its theorem's assumptions, in words that a reader can check."""
+    preparation, examples = ("its scaling of pixels", "images") if spec.model.images else ("its tokenizer", "texts")
     return (
-        f"θ₀ ({spec.model.name}), its tokenizer, the head's seed and the specification do not depend on the sample",
+        f"θ₀ ({spec.model.name}), {preparation}, the head's seed and the specification do not depend on the sample",
         f"the {len(spec.task.label_names)} class names were fixed beforehand, not read off the sample",
         f"overlap of the data with the model's pretraining: {spec.task.declared_overlap}",
-        f"{spec.task.duplicates_removed} duplicate texts were removed before splitting; the n examples are distinct",
+        f"{spec.task.duplicates_removed} duplicate {examples} were removed before splitting; the n examples are distinct",
         "the predictor is the decoded network in eval mode, a function of one input; a tie counts as an error",
     )

@@ -13,6 +13,7 @@ from idbounds.core.values import RunSpec, Trial
 from idbounds.measurement.batch_statistics import require_unchanged_statistics
 from idbounds.measurement.keys import FULL_FINE_TUNING
 from idbounds.measurement.store import TrialStore
+from idbounds.measurement.tasks import task_by_name
 from idbounds.measurement.training import train
 from idbounds.preparation import Run
 
@@ -51,6 +52,7 @@ def compress(run: Run, *, trials: Sequence[Trial]) -> bytes:
         seed=key.seed,
         # The rate is right for Adam and a decay to 0, so the rounding is trained by these whatever trained the trial.
         settings=settings.model_copy(update={"optimizer": "AdamW", "optimizer_options": {}, "schedule": "linear"}),
+        task=task_by_name(run.spec.learning_task),
         progress=lambda number, steps, loss: run.reporter.step(step=number, steps=steps, loss=loss),
     )
     require_unchanged_statistics(subspace, theta_0=run.pretrained.model)

@@ -13,6 +13,7 @@ import torch
 from idbounds.config import Config
 from idbounds.core.errors import ConfigError, TrainingError
 from idbounds.measurement.keys import planned_keys
+from idbounds.measurement.tasks import task_by_name
 from idbounds.measurement.training import count_errors, train
 from idbounds.measurement.trials import trial_model
 from idbounds.preparation import load
@@ -91,6 +92,7 @@ def _report(sender: Connection, config: Config, d: int) -> None:
 def _measured(config: Config, d: int) -> tuple[float, float, int]:
     """(seconds a step, seconds of counting errors, peak bytes)."""
     run = load(config)
+    task = task_by_name(run.spec.learning_task)
     model = trial_model(run.make_subspace, d=d, seed=run.spec.menu.seeds[0])
     ends: list[float] = []
     train(
@@ -101,10 +103,11 @@ def _measured(config: Config, d: int) -> tuple[float, float, int]:
         steps=2 * STEPS,
         seed=run.spec.menu.seeds[0],
         settings=run.spec.training.model_copy(update={"evaluate_every": None, "patience": None}),
+        task=task,
         progress=lambda *_: ends.append(time.perf_counter()),
     )
     start = time.perf_counter()
-    count_errors(model, run.data["validation"], batch_size=run.spec.model.eval_batch_size)
+    count_errors(model, run.data["validation"], batch_size=run.spec.model.eval_batch_size, task=task)
     counting = time.perf_counter() - start
     share = (len(run.data["validation"]) + len(run.data["test"])) / len(run.data["validation"])
     return (ends[-1] - ends[STEPS - 1]) / STEPS, counting * share, peak_bytes()

@@ -94,7 +94,10 @@ def _own_config(folder: Path) -> Config:
 #: prediction. Names, licences and declared overlap are its author's words.
 _RECOMPUTED = {
     "task": ("train", "validation", "test", "label_names", "duplicates_removed"),
-    "model": ("theta0_sha256", "tokenizer_sha256", "head_seed", "max_length", "num_weights", "num_labels", "eval_batch_size"),
+    "model": (
+        *("theta0_sha256", "tokenizer_sha256", "images", "head_seed", "max_length"),
+        *("num_weights", "num_labels", "eval_batch_size"),
+    ),
 }
 
 

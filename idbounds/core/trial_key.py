@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from idbounds.core.fields import Count, Sha256, Size
+from idbounds.core.model_spec import ImageInput
 from idbounds.core.records import Record
 
 
@@ -22,12 +23,16 @@ class TrialSetting(Record):
     test_sha256: Sha256
     label_names: tuple[str, ...]
     theta0_sha256: Sha256
-    tokenizer_sha256: Sha256
+    tokenizer_sha256: Sha256 | None
     head: str
-    max_length: Size
+    max_length: Size | None
     dtype: str
     eval_batch_size: Size  # batches of another size change the last bit of a logit, and so perhaps a count
     training: dict[str, JsonValue]
+    images: ImageInput | None = None
+    learning_task: str = "sequence_classification"
+
+    later_fields: ClassVar[tuple[str, ...]] = ("images", "learning_task")
 
 
 class SubspaceSetting(Record):

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from idbounds.core.fields import Count, Fraction, Probability, Sha256, Size
 from idbounds.core.menu import Menu as Menu  # one of the values, like TrainingSpec
+from idbounds.core.model_spec import ModelSpec as ModelSpec  # the same
 from idbounds.core.records import Record
 from idbounds.core.training_spec import TrainingSpec as TrainingSpec  # one of the values, in a file of its own for length
 from idbounds.core.trial_key import TrialKey as TrialKey  # the same
@@ -42,25 +43,6 @@ class Task(Record):
     test: Split
     duplicates_removed: Count
     declared_overlap: str = "not declared"
-
-
-class ModelSpec(Record):
-    """What a decoder needs to rebuild θ₀ and to predict: nothing in it may depend on the sample."""
-
-    name: str
-    source: str
-    citation_key: str | None = None
-    num_weights: Size
-    num_labels: Size
-    theta0_sha256: Sha256
-    tokenizer_sha256: Sha256
-    head_seed: Count
-    max_length: Size
-    eval_batch_size: Size
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    head: Literal["mean_pooling", "architecture"] = "mean_pooling"
-
-    later_fields: ClassVar[tuple[str, ...]] = ("head",)
 
 
 class ProjectionSpec(Record):
@@ -97,9 +79,11 @@ class RunSpec(Record):
     parametrization_options: dict[str, JsonValue] = Field(default_factory=dict)
     train_directly: tuple[str, ...] = ()
     message_format: Literal[1, 2] = 1  # what the first specifications meant; new ones say 2
+    learning_task: str = "sequence_classification"  # what is trained and counted, by its name in `TASKS`
 
     later_fields: ClassVar[tuple[str, ...]] = (
         *("projection_version", "projection_options", "parametrization_options", "train_directly", "message_format"),
+        "learning_task",
     )
 
     @model_validator(mode="after")

@@ -30,6 +30,8 @@ def trial_setting(spec: RunSpec) -> TrialSetting:
         dtype=model.dtype,
         eval_batch_size=model.eval_batch_size,
         training={name: value for name, value in training.items() if name not in _NOT_OF_A_TRIAL},
+        images=model.images,
+        learning_task=spec.learning_task,
     )
 
 

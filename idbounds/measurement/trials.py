@@ -18,6 +18,7 @@ from idbounds.core.values import RunSpec, Trial, TrialKey
 from idbounds.measurement.batches import Data
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.subspace import Subspace
+from idbounds.measurement.tasks import task_by_name
 from idbounds.measurement.training import count_errors, train
 from idbounds.projections import projection_family
 
@@ -149,6 +150,7 @@ class TrialRunner:
 
     def _train(self, key: TrialKey, progress: Progress, start: float) -> Outcome:
         spec = self.make_subspace.spec
+        task = task_by_name(spec.learning_task)
         model = trial_model(self.make_subspace, d=key.d, seed=key.seed)
         loss = train(
             model,
@@ -159,10 +161,13 @@ class TrialRunner:
             steps=spec.training.steps,
             seed=key.seed,
             settings=spec.training,
+            task=task,
             progress=progress,
         )
         batch_size = spec.model.eval_batch_size
-        validation, test = (count_errors(model, self.data[part], batch_size=batch_size) for part in ("validation", "test"))
+        validation, test = (
+            count_errors(model, self.data[part], batch_size=batch_size, task=task) for part in ("validation", "test")
+        )
         seconds = time.monotonic() - start
         trial = Trial(
             key=key,
