@@ -15,6 +15,10 @@ from idbounds.presets import with_preset
 Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+PerChannel = float | Annotated[tuple[float, ...], Field(min_length=1)]
+
+#: The built-in networks whose weights are drawn at random: they have seen no data.
+UNTRAINED = ("lenet", "mlp")
 
 
 class Section(BaseModel):
@@ -24,10 +28,11 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    """Which pretrained encoder: a folder or Hugging Face name, or the built-in demonstration."""
+    """Which network: a folder or Hugging Face name, a built-in one, or what a function of the user's returns."""
 
-    builtin: Literal["all-MiniLM-L6-v2"] | None = None
+    builtin: Literal["all-MiniLM-L6-v2", "lenet", "mlp"] | None = None
     source: str | None = None
+    architecture: str | None = None
     revision: str | None = None
     name: str | None = None
     citation_key: str | None = None
@@ -35,18 +40,21 @@ class ModelSection(Section):
     head: Literal["mean_pooling", "architecture"] = "mean_pooling"
     head_seed: Seed = 0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    mean: PerChannel = 0.5
+    std: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 0.5
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.builtin is None) == (self.source is None):
-            raise ValueError("give exactly one of source (a folder or a Hugging Face name) and builtin")
+        if sum(given is not None for given in (self.builtin, self.source, self.architecture)) != 1:
+            raise ValueError("give exactly one of source (a folder or a Hugging Face name), builtin and architecture")
         return self
 
 
 class DataSection(Section):
-    """Which labelled text: files, a Hugging Face data set, or the built-in demonstration."""
+    """Which labelled text: files, a Hugging Face data set, or the built-in demonstration; or a folder of images."""
 
     builtin: Literal["bbc_news"] | None = None
+    images: str | None = None
     train: str | None = None
     validation: str | None = None
     test: str | None = None
@@ -68,10 +76,13 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.builtin, self.dataset)) > 1 or (
-            self.train is None and self.builtin is None and self.dataset is None
-        ):
-            raise ValueError("give exactly one of builtin, dataset (with train = its split), or train (a file)")
+        files = () if self.dataset is not None else (self.train,)
+        if sum(source is not None for source in (self.builtin, self.dataset, self.images, *files)) != 1:
+            raise ValueError(
+                "give exactly one of builtin, dataset (with train = its split), train (a file) and images (a folder)"
+            )
+        if self.images is not None and (self.validation, self.test) != (None, None):
+            raise ValueError("with images, the folder's t10k files are the test part and validation is cut from train")
         if self.dataset is not None and self.train is None:
             raise ValueError('with dataset, name its training split, for instance train = "train"')
         return self
@@ -109,7 +120,7 @@ class MeasurementSection(Section):
     length_bucketing: bool = False
     evaluate_every: Size | None = None
     patience: Size | None = None
-    eval_batch_size: Size = 64
+    eval_batch_size: Size | None = None
     metric: Literal["accuracy"] = "accuracy"
     search: bool = False
     search_rule: Literal["paper", "chance_corrected"] = "paper"
@@ -147,6 +158,17 @@ class ExecutionSection(Section):
     ray_gpus: Annotated[float, Field(ge=0)] = 0.0
 
 
+#: Keys of [model], and which of their values (None: any but the default) no model of the other kind has a use for.
+_ONLY_FOR_TEXTS: dict[str, tuple[str, ...] | None] = {
+    "builtin": ("all-MiniLM-L6-v2",),
+    **dict.fromkeys(("max_length", "head", "dtype")),
+}
+_ONLY_FOR_IMAGES: dict[str, tuple[str, ...] | None] = {
+    "builtin": UNTRAINED,
+    **dict.fromkeys(("architecture", "mean", "std")),
+}
+
+
 class Config(Section):
     """A whole run. Paths are relative to the file that names them."""
 
@@ -157,6 +179,22 @@ class Config(Section):
     measurement: MeasurementSection = MeasurementSection()
     execution: ExecutionSection = ExecutionSection()
     certificate: CertificateSection = CertificateSection()
+
+    @model_validator(mode="after")
+    def _model_takes_the_data(self) -> Self:
+        model, images = self.model, self.data.images is not None
+        foreign = _ONLY_FOR_TEXTS if images else _ONLY_FOR_IMAGES
+        given = {key: value for key in foreign if (value := getattr(model, key)) != ModelSection.model_fields[key].default}
+        wrong = [f"{key} = {value!r}" for key, value in given.items() if value in (foreign[key] or (value,))]
+        if wrong:
+            kind, other = ("images", "texts") if images else ("texts", "images")
+            raise ValueError(f"the data are {kind}, and {' and '.join(wrong)} in [model] is for {other}; leave it out")
+        return self
+
+    @property
+    def learning_task(self) -> str:
+        """What is trained and counted, by its name in `TASKS`."""
+        return "sequence_classification" if self.data.images is None else "image_classification"
 
 
 def load_config(path: Path) -> Config:
@@ -187,7 +225,7 @@ def _resolve(config: Config, *, base: Path) -> Config:
 
     data = config.data
     if data.dataset is None:
-        data = data.model_copy(update={key: absolute(getattr(data, key)) for key in ("train", "validation", "test")})
+        data = data.model_copy(update={key: absolute(getattr(data, key)) for key in ("train", "validation", "test", "images")})
     model = config.model
     if model.source is not None and (base / Path(model.source).expanduser()).is_dir():
         model = model.model_copy(update={"source": absolute(model.source)})

@@ -6,9 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from idbounds.config import DataSection, ModelSection
+import numpy as np
+
+from idbounds.config import UNTRAINED, DataSection, ModelSection
+from idbounds.core.model_spec import ImageInput
 from idbounds.core.values import Task
 from idbounds.measurement.data import RawExamples, Splits, make_splits
+from idbounds.measurement.image_models import Common, load_architecture, load_image_classifier, load_small_network
+from idbounds.measurement.image_splits import LabelledImages, read_idx_folder, split_images
 from idbounds.measurement.models import Pretrained, load_pretrained
 from idbounds.measurement.sources import bbc_news, from_file, from_hub, minilm_folder
 
@@ -31,8 +36,15 @@ MINILM = {
 }
 
 
-def load_model(section: ModelSection, *, num_labels: int, eval_batch_size: int) -> Pretrained:
-    """θ₀, its tokenizer and its specification."""
+#: Examples counted at a time unless the configuration says: texts of one padded length, and images, which are smaller.
+_TEXT_BATCH, _IMAGE_BATCH = 64, 1000
+
+
+def load_model(section: ModelSection, *, splits: Splits, eval_batch_size: int | None) -> Pretrained:
+    """θ₀, what makes its input of these examples, and its specification."""
+    num_labels = len(splits.label_names)
+    if isinstance(splits.train, LabelledImages):
+        return _load_image_model(section, splits.train.shape, num_labels, eval_batch_size or _IMAGE_BATCH)
     notes = MINILM if section.builtin else {"name": section.name, "citation_key": section.citation_key}
     return load_pretrained(
         str(section.source or minilm_folder()),
@@ -41,10 +53,27 @@ def load_model(section: ModelSection, *, num_labels: int, eval_batch_size: int) 
         head=section.head,
         head_seed=section.head_seed,
         dtype=section.dtype,
-        eval_batch_size=eval_batch_size,
+        eval_batch_size=eval_batch_size or _TEXT_BATCH,
         revision=section.revision,
         **notes,
     )
+
+
+def _load_image_model(section: ModelSection, shape: tuple[int, int, int], num_labels: int, eval_batch_size: int) -> Pretrained:
+    common = Common(
+        images=ImageInput.checked(
+            shape=shape, mean=np.atleast_1d(section.mean).tolist(), std=np.atleast_1d(section.std).tolist()
+        ),
+        num_labels=num_labels,
+        head_seed=section.head_seed,
+        eval_batch_size=eval_batch_size,
+    )
+    if section.builtin is not None:
+        return load_small_network(section.builtin, common)
+    notes = {"name": section.name, "citation_key": section.citation_key}
+    if section.architecture is not None:
+        return load_architecture(section.architecture, common, **notes)
+    return load_image_classifier(str(section.source), common, revision=section.revision, **notes)
 
 
 @dataclass(frozen=True)
@@ -60,18 +89,18 @@ class SourceNotes:
 
 def load_splits(section: DataSection) -> tuple[Splits, SourceNotes]:
     """Read, remove duplicates, split and limit the data that a configuration names."""
-    parts, notes = _reader(section)(section)
-    train = parts.pop("train")
-    splits = make_splits(
-        train, **parts, fractions=(section.validation_fraction, section.test_fraction), seed=section.split_seed
-    )
+    splits, notes = _load_text(section) if section.images is None else _load_images(section, Path(section.images))
     limited = splits.limited(
         max_train=section.max_train, max_validation=section.max_validation, max_test=section.max_test, seed=section.split_seed
     )
     return limited, notes
 
 
-def task_of(splits: Splits, notes: SourceNotes) -> Task:
+#: What is known of the overlap with a pretraining that there was not.
+_NO_PRETRAINING = "none: θ₀ is drawn at random, from a seed"
+
+
+def task_of(splits: Splits, notes: SourceNotes, *, model: ModelSection) -> Task:
     """The frozen record of a task."""
     majority = splits.majority_label
     return Task.checked(
@@ -84,8 +113,20 @@ def task_of(splits: Splits, notes: SourceNotes) -> Task:
         validation=splits.validation.describe(majority_label=majority),
         test=splits.test.describe(majority_label=majority),
         duplicates_removed=splits.duplicates_removed,
-        declared_overlap=notes.overlap,
+        declared_overlap=_NO_PRETRAINING if model.builtin in UNTRAINED else notes.overlap,
     )
+
+
+def _load_images(section: DataSection, folder: Path) -> tuple[Splits, SourceNotes]:
+    splits = split_images(read_idx_folder(folder), validation_fraction=section.validation_fraction, seed=section.split_seed)
+    return splits, _notes(section, name=folder.name, source=f"idx files in {folder.name}")
+
+
+def _load_text(section: DataSection) -> tuple[Splits, SourceNotes]:
+    parts, notes = _reader(section)(section)
+    train = parts.pop("train")
+    fractions = (section.validation_fraction, section.test_fraction)
+    return make_splits(train, **parts, fractions=fractions, seed=section.split_seed), notes
 
 
 Parts = dict[str, RawExamples]

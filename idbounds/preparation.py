@@ -21,7 +21,6 @@ from idbounds.measurement.optimizers import check_optimizer
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.progress import Reporter, Silent
 from idbounds.measurement.searching import search_menu
-from idbounds.measurement.tokens import tokenize
 from idbounds.measurement.trials import SubspaceMaker, TrialRunner
 from idbounds.projections import projection_family
 
@@ -89,16 +88,11 @@ def load(config: Config, *, reporter: Reporter | None = None) -> Run:
         f"data: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test examples, "
         f"{len(splits.label_names)} classes, {splits.duplicates_removed} duplicates removed"
     )
-    pretrained = load_model(
-        config.model, num_labels=len(splits.label_names), eval_batch_size=config.measurement.eval_batch_size
-    )
+    pretrained = load_model(config.model, splits=splits, eval_batch_size=config.measurement.eval_batch_size)
     pretrained.model.to(_device(config.measurement.device))
     reporter.say(f"model: {pretrained.spec.name}, D = {pretrained.spec.num_weights:,} weights")
-    data = {
-        part: tokenize(getattr(splits, part), tokenizer=pretrained.tokenizer, max_length=config.model.max_length)
-        for part in ("train", "validation", "test")
-    }
-    spec = _specification(config, task=task_of(splits, sources), pretrained=pretrained)
+    data = {part: pretrained.encode(getattr(splits, part)) for part in ("train", "validation", "test")}
+    spec = _specification(config, task=task_of(splits, sources, model=config.model), pretrained=pretrained)
     return Run(config=config, spec=spec, pretrained=pretrained, data=data, reporter=reporter)
 
 
@@ -134,6 +128,7 @@ def _specification(config: Config, *, task: Task, pretrained: Pretrained) -> Run
         ),
         train_directly=measurement.train_directly,
         message_format=2,
+        learning_task=config.learning_task,
     )
     check_menu(spec)
     return spec

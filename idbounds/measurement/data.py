@@ -1,13 +1,13 @@
-"""Labelled text from the user's files, from a Hugging Face data set, or from the demonstration corpus."""
+"""Examples with labels, divided into splits without duplicates; labelled text from tables."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,23 @@ from numpy.typing import NDArray
 from idbounds.core.errors import ConfigError, DataError
 from idbounds.core.streams import Stream
 from idbounds.core.values import Split
+
+
+class Examples(Protocol):
+    """Examples of one split, as they are before a model's own input is made of them."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Indices into the label names, shape (n,)."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Self:
+        """The examples at these positions, in this order."""
+
+    def describe(self, *, majority_label: int) -> Split:
+        """Size, hash of the examples in order, and the errors of predicting `majority_label` throughout."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +61,11 @@ class LabelledText:
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, validation and test examples that share no text, and the names of the labels."""
+    """Train, validation and test examples that have none in common, and the names of the labels."""
 
-    train: LabelledText
-    validation: LabelledText
-    test: LabelledText
+    train: Examples
+    validation: Examples
+    test: Examples
     label_names: tuple[str, ...]
     duplicates_removed: int = 0
 
@@ -79,7 +96,10 @@ class Splits:
                 raise DataError(f"class {name!r} has no training example; add some or remove the label")
 
 
-def _draw(examples: LabelledText, limit: int | None, seed: int, name: str) -> LabelledText:
+_Examples = TypeVar("_Examples", bound=Examples)
+
+
+def _draw(examples: _Examples, limit: int | None, seed: int, name: str) -> _Examples:
     if limit is None or limit >= len(examples):
         return examples
     order = Stream(seed=seed, purpose="data/subset", name=name).permutation(0, len(examples))
@@ -150,26 +170,53 @@ def make_splits(
     Args:
         fractions: shares of the training examples that become validation and test where those are not given.
     """
-    if not (min(fractions) > 0 and sum(fractions) < 1):
-        raise ConfigError(f"the fractions for validation and test must be positive and sum to less than 1, got {fractions}")
     names = tuple(sorted({label for _, label in train}, key=_label_order))
     if len(names) < 2:
         raise DataError(f"the training examples have {len(names)} label(s); classification needs at least 2")
-    seen: set[tuple[str, ...]] = set()
-    parts = {"test": test or [], "validation": validation or [], "train": train}
-    kept = {name: _first_of_each(examples, seen) for name, examples in parts.items()}
-    removed = sum(len(examples) for examples in parts.values()) - sum(len(examples) for examples in kept.values())
-    order = Stream(seed=seed, purpose="data/split").permutation(0, len(kept["train"]))
-    shuffled = [kept["train"][i] for i in order]
-    for name, fraction, given in (("validation", fractions[0], validation), ("test", fractions[1], test)):
-        if given is None:
-            size = round(fraction * len(kept["train"]))
-            kept[name], shuffled = shuffled[:size], shuffled[size:]
-    kept["train"] = shuffled
-    indexed = {name: _index_labels(examples, names, name) for name, examples in kept.items()}
+    given = {"train": train, "validation": validation, "test": test}
+    parts = {name: examples for name, examples in given.items() if examples is not None}
+    chosen, removed = divided(
+        {name: [_folded(texts) for texts, _ in examples] for name, examples in parts.items()},
+        fractions=dict(zip(("validation", "test"), fractions, strict=True)),
+        seed=seed,
+    )
+    indexed = {name: _index_labels([parts[source][i] for i in where], names, name) for name, (source, where) in chosen.items()}
     splits = Splits(**indexed, label_names=names, duplicates_removed=removed)
     splits.check()
     return splits
+
+
+def divided(
+    keys: Mapping[str, Sequence[Hashable]], *, fractions: Mapping[str, float], seed: int
+) -> tuple[dict[str, tuple[str, list[int]]], int]:
+    """Which examples of which given part make up each split, and how many duplicates were left out.
+
+    Of equal keys the first is kept, in the order test, validation, train. What is given as train is shuffled by `seed`, and a
+    split that is not given takes its share of it.
+
+    Args:
+        keys: of the parts ``train`` and perhaps ``validation`` and ``test``: equal ones mark equal examples.
+        fractions: share of the training examples that each split takes where it is not given.
+
+    Returns ({split: (part, positions in it)}, duplicates).
+    """
+    if not (min(fractions.values()) > 0 and sum(fractions.values()) < 1):
+        raise ConfigError(
+            f"the fractions for {' and '.join(fractions)} must be positive and sum to less than 1, "
+            f"got {tuple(fractions.values())}"
+        )
+    seen: set[Hashable] = set()
+    kept = {name: _first_of_each(keys[name], seen) for name in ("test", "validation", "train") if name in keys}
+    removed = sum(map(len, keys.values())) - sum(map(len, kept.values()))
+    count = len(kept["train"])
+    shuffled = [kept["train"][i] for i in Stream(seed=seed, purpose="data/split").permutation(0, count)]
+    chosen: dict[str, tuple[str, list[int]]] = {}
+    for name, fraction in fractions.items():
+        if name not in kept:
+            size = round(fraction * count)
+            chosen[name], shuffled = ("train", shuffled[:size]), shuffled[size:]
+    given = {name: (name, kept[name]) for name in kept if name != "train"}
+    return {**given, **chosen, "train": ("train", shuffled)}, removed
 
 
 def _label_order(label: str) -> tuple[int, float, str]:
@@ -180,14 +227,18 @@ def _label_order(label: str) -> tuple[int, float, str]:
         return (1, 0.0, label)
 
 
-def _first_of_each(examples: RawExamples, seen: set[tuple[str, ...]]) -> RawExamples:
+def _folded(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts without differences of white space, which no tokenizer here sees."""
+    return tuple(" ".join(text.split()) for text in texts)
+
+
+def _first_of_each(keys: Sequence[Hashable], seen: set[Hashable]) -> list[int]:
+    """Positions of the keys that were not seen before; they are seen afterwards."""
     kept = []
-    for texts, label in examples:
-        # White space is folded because no tokenizer here sees it.
-        key = tuple(" ".join(text.split()) for text in texts)
+    for position, key in enumerate(keys):
         if key not in seen:
             seen.add(key)
-            kept.append((texts, label))
+            kept.append(position)
     return kept
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,16 +21,22 @@ from idbounds.measurement.auto_models import (
     require_dtype,
     transformers_library,
 )
+from idbounds.measurement.batches import Data
 from idbounds.measurement.heads import TextClassifier
+from idbounds.measurement.tokens import tokenize
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """θ₀ with its tokenizer and its specification."""
+    """θ₀ with its specification, and `encode`, which makes the model's input of a split's examples.
+
+    `tokenizer` is None for a model of other things than texts.
+    """
 
     model: nn.Module
-    tokenizer: Any
     spec: ModelSpec
+    encode: Callable[[Any], Data]
+    tokenizer: Any = None
 
 
 def load_pretrained(
@@ -69,8 +77,7 @@ def load_pretrained(
     network = model.encoder if isinstance(model, TextClassifier) else model
     _require_places(network, max_length)
     tokenizer = load_tokenizer(source, model=network, revision=revision)
-    # Of a local folder only the name: its hash says which model it is, and a path differs between machines.
-    known_as = Path(source).name if Path(source).is_dir() else source
+    known_as = local_name(source)
     spec = ModelSpec.checked(
         name=name or known_as,
         source=described_as or (known_as if revision is None else f"{known_as}@{revision}"),
@@ -85,7 +92,12 @@ def load_pretrained(
         dtype=dtype,
         head=head,
     )
-    return Pretrained(model=model, tokenizer=tokenizer, spec=spec)
+    return Pretrained(model, spec, partial(tokenize, tokenizer=tokenizer, max_length=max_length), tokenizer)
+
+
+def local_name(source: str) -> str:
+    """Of a local folder only the name: its hash says which model it is, and a path differs between machines."""
+    return Path(source).name if Path(source).is_dir() else source
 
 
 # torch draws the head's weights, which are then overwritten: the caller's random state must not notice.

@@ -1,0 +1,58 @@
+"""Small networks for images, untrained: their weights are drawn from a seed, the same on every machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from idbounds.core.errors import ConfigError
+from idbounds.core.streams import Stream
+
+#: (channels, height, width) of an image.
+Shape = tuple[int, int, int]
+
+
+def mlp(shape: Shape, num_labels: int) -> nn.Sequential:
+    """Two hidden layers of 200, as in Li et al. 2018: 784-200-200-10 on MNIST (199,210 weights)."""
+    hidden = (nn.Linear(math.prod(shape), 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU())
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(200, num_labels))
+
+
+def lenet(shape: Shape, num_labels: int) -> nn.Sequential:
+    """Li et al. 2018's LeNet: 6 and 16 kernels of 5 x 5, each with pooling by 2, then 120 and 84 (44,426 weights on MNIST)."""
+    channels, *sides = shape
+    left = [((side - 4) // 2 - 4) // 2 for side in sides]
+    if min(left) < 1:
+        raise ConfigError(f"lenet needs images of at least 16 x 16, got {sides[0]} x {sides[1]}; take the mlp")
+    body = (
+        nn.Conv2d(channels, 6, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+    )
+    head = (nn.Linear(16 * math.prod(left), 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, num_labels))
+    return nn.Sequential(*body, *head)
+
+
+SMALL_NETWORKS: dict[str, Callable[[Shape, int], nn.Sequential]] = {"lenet": lenet, "mlp": mlp}
+
+
+# torch draws weights of its own, which are then overwritten: the caller's random state must not notice.
+@torch.random.fork_rng(devices=[])
+def small_network(name: str, *, shape: Shape, num_labels: int, seed: int) -> nn.Sequential:
+    """A network of `SMALL_NETWORKS` with weights N(0, 2 / fan-in) (He et al. 2015) and biases 0, drawn from `seed`."""
+    model = SMALL_NETWORKS[name](shape, num_labels)
+    with torch.no_grad():
+        for tensor_name, tensor in model.named_parameters():
+            if tensor.ndim < 2:
+                tensor.zero_()
+            else:
+                drawn = Stream(seed=seed, purpose="initialisation", name=tensor_name).normal(0, tensor.numel())
+                tensor.copy_(math.sqrt(2 / tensor[0].numel()) * torch.from_numpy(drawn).view_as(tensor))
+    return model.eval()
