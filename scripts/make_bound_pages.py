@@ -51,8 +51,10 @@ def index() -> str:
         kinds = ", ".join(kind.__name__ for kind in bound.accepts) or "none"
         listed = "yes" if bound.in_default_table else "no"
         lines.append(f"| [{bound.title}]({bound.name}.md) | {kinds} | {bound.source} | {listed} |")
-    lines += ["", "The traps that these bounds guard against, each with its test: [traps.md](traps.md).", ""]
+    lines += ["", "Which of them are never above which others, and why: [order.md](order.md).", ""]
+    lines += ["The traps that these bounds guard against, each with its test: [traps.md](traps.md).", ""]
     lines += ["Derivations that are not in the papers in this form: [derivations.md](derivations.md).", ""]
+    lines += ["```{toctree}", ":hidden:", "", "order", "derivations", "traps", *BOUNDS, "```", ""]
     return "\n".join(lines)
 
 
