@@ -18,13 +18,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import pandas as pd
-import torch
 from torch import nn
 
+from idbounds.core.model_spec import ImageInput
 from idbounds.core.values import Score, TrainingSpec
 from idbounds.measurement import Subspace
 from idbounds.measurement.batches import Arrays
-from idbounds.measurement.images import images_from_arrays, read_idx
+from idbounds.measurement.image_splits import read_idx_folder
+from idbounds.measurement.small_networks import small_network
 from idbounds.measurement.tasks import TASKS
 from idbounds.measurement.training import count_errors, train
 from idbounds.provenance import provenance_line
@@ -36,36 +37,25 @@ SEEDS = (0, 1, 2)
 SUBSPACE_RATES, FULL_RATES = (2.0, 8.0, 32.0), (3e-4, 1e-3, 3e-3)
 
 
-def mlp(seed: int) -> nn.Module:
-    """784-200-200-10, as in Li et al. (199,210 weights)."""
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10))
-
-
-def lenet(seed: int) -> nn.Module:
-    """Li et al.'s LeNet: 6 and 16 kernels of 5 x 5, then 120, 84, 10 (44,426 weights)."""
-    torch.manual_seed(seed)
-    body = (nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
-    return nn.Sequential(*body, nn.Linear(256, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
-
-
 #: Each network with the d that Li et al. 2018 (table 1) find for it.
-NETWORKS = {"mlp": (mlp, 750), "lenet": (lenet, 290)}
+NETWORKS = {"mlp": 750, "lenet": 290}
+
+
+def network_of(name: str, seed: int) -> nn.Module:
+    return small_network(name, shape=(1, 28, 28), num_labels=10, seed=seed)
 
 
 def splits(folder: Path) -> dict[str, Arrays]:
-    images, labels = (read_idx(folder / f"train-{part}.gz") for part in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-    test = (read_idx(folder / f"t10k-{part}.gz") for part in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-    return {
-        "train": images_from_arrays(images[:-HELD_OUT], labels[:-HELD_OUT]),
-        "validation": images_from_arrays(images[-HELD_OUT:], labels[-HELD_OUT:]),
-        "test": images_from_arrays(*test),
-    }
+    parts = read_idx_folder(folder)
+    train, how = parts["train"], ImageInput(shape=parts["train"].shape, mean=(0.5,), std=(0.5,))
+    first = len(train) - HELD_OUT
+    taken = {"train": train.take(range(first)), "validation": train.take(range(first, len(train))), "test": parts["test"]}
+    return {name: part.encode(how) for name, part in taken.items()}
 
 
 def trained(network: str, d: int, *, rate: float, seed: int, data: dict[str, Arrays]) -> tuple[Score, Score, float]:
     """(validation, test, seconds of training); d = 0 is the full network."""
-    model: nn.Module = NETWORKS[network][0](seed)
+    model = network_of(network, seed)
     if d:
         model = Subspace(model, dim=d, seed=seed)
     steps = EPOCHS * len(data["train"]) // BATCH
@@ -99,7 +89,7 @@ def row(network: str, d: int, data: dict[str, Arrays]) -> dict[str, object]:
     print(network, d, rate, accuracies, flush=True)
     return {
         "network": network,
-        "D": sum(parameter.numel() for parameter in NETWORKS[network][0](0).parameters()),
+        "D": sum(parameter.numel() for parameter in network_of(network, 0).parameters()),
         "d": d or "full",
         "learning rate": rate,
         "rate at the edge of its grid": rate in (rates[0], rates[-1]),
@@ -117,7 +107,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/mnist"))
     arguments = parser.parse_args()
     data = splits(arguments.data)
-    table = pd.DataFrame([row(network, d, data) for network, (_, li) in NETWORKS.items() for d in (0, li)])
+    table = pd.DataFrame([row(network, d, data) for network, li in NETWORKS.items() for d in (0, li)])
     full = table.where(table["d"] == "full")["test accuracy (%)"].ffill()
     table.insert(7, "of the full network's (%)", 100 * table["test accuracy (%)"] / full)
     about = provenance_line()
