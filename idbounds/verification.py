@@ -83,11 +83,15 @@ def verify(folder: Path, *, config: Config | None = None, reporter: Reporter | N
 def _own_config(folder: Path) -> Config:
     path = folder / CONFIG_FILE
     try:
-        return parse_config(json.loads(path.read_bytes()), where=str(path))
+        config = parse_config(json.loads(path.read_bytes()), where=str(path))
     except FileNotFoundError:
         raise DataError(f"no such file: {path}; give --config with the places of model and data") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not readable JSON: {error}") from None
+    if config.model.architecture is not None:
+        # A folder to be checked may be a stranger's, and must not choose what code is run here.
+        raise DataError(f"the network is made by {config.model.architecture!r}; read that code, then name it by --config")
+    return config
 
 
 #: What this machine can recompute of a specification: everything in it that a certificate prints or that decides a
