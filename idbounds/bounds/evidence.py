@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from idbounds.core.certificate import RiskCertificate as RiskCertificate  # what these are evidence for
 from idbounds.core.fields import Count, Fraction, Probability, Sha256, Size
 from idbounds.core.records import Record
-from idbounds.core.values import Complexity
 
 NonNegative = Annotated[float, Field(ge=0.0)]
-
-
-class RiskCertificate(Record):
-    """Like `Certificate`, for evidence other than error counts; `value` is in the unit of the loss."""
-
-    family: str
-    value: float
-    evidence: dict[str, Any]
-    complexity: Complexity
-    delta: Probability
-    theorem: str
-    source: str
-    assumptions: tuple[str, ...]
 
 
 class LossEvidence(Record):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from idbounds.core.errors import ConfigError, DataError
+from idbounds.core.json_file import read_json
 
 
 class Record(BaseModel):
@@ -84,13 +85,8 @@ class Record(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a file written by `write`."""
-        try:
-            data = json.loads(Path(path).read_bytes())
-        except FileNotFoundError:
-            raise DataError(f"no such file: {path}") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise DataError(f"{path} is not readable JSON: {error}") from None
+        """Read a file written by `write`, or by a stranger: size and depth are bounded (`read_json`)."""
+        data = read_json(path)
         try:
             return cls.from_dict(data)
         except DataError as error:

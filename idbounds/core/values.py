@@ -10,13 +10,22 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
+from idbounds.core.certificate import Certificate as Certificate  # values too, in a file of their own for length
+from idbounds.core.certificate import CertificateFile as CertificateFile
+from idbounds.core.certificate import Complexity as Complexity
+from idbounds.core.certificate import Counts as Counts
+from idbounds.core.certificate import Evaluation as Evaluation
+from idbounds.core.certificate import Evidence as Evidence
+from idbounds.core.certificate import LedgerItem as LedgerItem
+from idbounds.core.certificate import Parents as Parents
+from idbounds.core.certificate import RiskCertificate as RiskCertificate
+from idbounds.core.certificate import UncompressedCertificate as UncompressedCertificate
 from idbounds.core.fields import Count, Fraction, Probability, Sha256, Size
 from idbounds.core.menu import Menu as Menu  # one of the values, like TrainingSpec
 from idbounds.core.model_spec import ModelSpec as ModelSpec  # the same
 from idbounds.core.records import Record
 from idbounds.core.training_spec import TrainingSpec as TrainingSpec  # one of the values, in a file of its own for length
 from idbounds.core.trial_key import TrialKey as TrialKey  # the same
-from idbounds.core.units import bits_to_nats
 
 #: When a subspace counts as having solved a task; the formulas are in idbounds.estimation.rules.
 RuleName = Literal["paper", "chance_corrected", "li2018", "absolute"]
@@ -91,24 +100,6 @@ class RunSpec(Record):
         if self.message_format == 1 and self.menu.has_weights:
             raise ValueError("message format 1 has equal masses only; declare message_format 2 with weights")
         return self
-
-
-class Counts(Record):
-    """k errors of n."""
-
-    errors: Count
-    n: Size
-
-    @model_validator(mode="after")
-    def _errors_fit(self) -> Self:
-        if self.errors > self.n:
-            raise ValueError(f"errors must be at most n = {self.n}, got {self.errors}")
-        return self
-
-    @property
-    def risk(self) -> float:
-        """errors / n."""
-        return self.errors / self.n
 
 
 class Score(Counts):
@@ -200,30 +191,6 @@ class IntrinsicDimension(Record):
         return f"d90 {value} {interval}" if self.reached else f"not reached, d90 {value} {interval}"
 
 
-class LedgerItem(Record):
-    """One line of the account of bits."""
-
-    name: str
-    bits: float = Field(ge=0)
-    reason: str
-
-
-class Complexity(Record):
-    """The code length of everything that was chosen after seeing the data, line by line."""
-
-    ledger: tuple[LedgerItem, ...]
-
-    @property
-    def num_bits(self) -> float:
-        """Sum of the ledger."""
-        return sum(item.bits for item in self.ledger)
-
-    @property
-    def nats(self) -> float:
-        """The same in nats, rounded up."""
-        return bits_to_nats(self.num_bits)
-
-
 class Message(Record):
     """What an `.idb` file holds, without its coefficients."""
 
@@ -237,39 +204,3 @@ class Message(Record):
     code: str = "adaptive counts of magnitudes"  # all that format 1 has
 
     later_fields: ClassVar[tuple[str, ...]] = ("code",)
-
-
-class Evidence(Counts):
-    """What was counted: integer errors of one fixed predictor on n distinct examples, under the 0-1 loss."""
-
-    split: Literal["train", "test"]
-    examples_sha256: Sha256
-
-    @property
-    def empirical_risk(self) -> float:
-        """errors / n, in the papers' words."""
-        return self.risk
-
-
-class Certificate(Record):
-    """With probability at least 1 - delta over the sample, the true risk of the predictor is at most `value`."""
-
-    family: str
-    value: Fraction
-    evidence: Evidence
-    complexity: Complexity
-    delta: Probability
-    theorem: str
-    source: str
-    assumptions: tuple[str, ...]
-
-
-class CertificateFile(Record):
-    """A `.cert.json`: the certificate, what stands beside it, and the hashes that bind it to its parents."""
-
-    spec_sha256: Sha256
-    message_sha256: Sha256
-    training: Certificate
-    held_out: Certificate
-    majority_error: Fraction
-    versions: dict[str, str]
