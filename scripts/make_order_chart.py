@@ -95,8 +95,8 @@ def page() -> str:
     """The picture and the reasons."""
     lines = ["# The proven order", "", "Made by `scripts/make_order_chart.py`; do not edit by hand.", ""]
     lines += [
-        "For the same errors k of n, complexity C and δ, an arrow leads from a bound to one that is **never smaller**, whatever the",
-        "numbers are. Where no path of arrows leads, nothing is claimed.",
+        "For the same errors k of n, complexity C and δ, an arrow leads from a bound to one that is **never smaller**,",
+        "whatever the numbers are. Where no path of arrows leads, nothing is claimed.",
         "",
         "![arrows from each bound to those that are never smaller](order.svg)",
         "",
@@ -108,12 +108,13 @@ def page() -> str:
         "|---|---|---|",
         *(f"| {link(name)} | {link(other)} | {why} |" for name, (other, why) in SAME.items()),
         "",
-        "The order speaks of error counts of one decoded predictor. It is no reason to call a bound useless: PAC-Bayes bounds hold for",
-        "stochastic predictors, split-kl and betting take losses that are not 0 or 1, where kl may be looser. To read off",
-        "the smallest of several bounds is a choice made on the sample, and is paid for; here the smallest is known beforehand, and",
-        "costs nothing.",
+        "The order speaks of error counts of one decoded predictor. It is no reason to call a bound useless: PAC-Bayes",
+        "bounds hold for stochastic predictors, and split-kl and betting take losses that are not 0 or 1, where kl may be",
+        "looser. To read off the smallest of several bounds is a choice made on the sample, and is paid for; here the",
+        "smallest is known beforehand, and costs nothing.",
         "",
-        "The quadratic bound is below McAllester's exactly where it is below ¼: see [derivations.md](derivations.md#what-is-true-about-order).",
+        "The quadratic bound is below McAllester's exactly where it is below ¼:",
+        "see [derivations.md](derivations.md#what-is-true-about-order).",
         "",
     ]
     return "\n".join(lines)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what is needed into .venv, check style and types, run the tests; arguments go to pytest.
+# Install what is needed into .venv, check style and types, make the site, run the tests; arguments go to pytest.
 # The long studies are left out: bash scripts/test.sh -m slow
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,4 +7,5 @@ bash scripts/setup.sh dev
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
+bash scripts/docs.sh
 exec .venv/bin/python -m pytest -m "not slow" "$@"

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -10,11 +11,13 @@ from urllib.parse import unquote
 import pytest
 import typer
 
+import idbounds
 from idbounds.cli import app
 from idbounds.config import parse_config
 
 REPOSITORY = Path(__file__).parents[1]
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+PAGES = [path for path in sorted((REPOSITORY / "docs").rglob("*.md")) if "_build" not in path.parts]
+DOCUMENTS = [REPOSITORY / "README.md", *PAGES]
 NAMES = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
 LANGUAGES = {
     "python",
@@ -30,6 +33,8 @@ LANGUAGES = {
     "markdown",
     "math",
     "mermaid",
+    "{toctree}",
+    "{eval-rst}",
     "",
 }
 
@@ -150,6 +155,46 @@ def test_fences_are_closed_and_name_a_known_language(name):
 def test_relative_links_lead_somewhere(name):
     path = REPOSITORY / name
     assert broken_links(path.read_text(encoding="utf-8"), folder=path.parent) == []
+
+
+def toctree_of(text: str) -> list[str]:
+    """What the tables of contents of a page name: documents, or patterns of them."""
+    found = [block.code for block in blocks(text) if block.language == "{toctree}"]
+    return [line for code in found for line in code.splitlines() if line and not line.startswith(":")]
+
+
+def test_every_page_is_in_the_sites_menu():
+    """Sphinx says so too, when scripts/docs.sh makes the site; this takes no time."""
+    docs = REPOSITORY / "docs"
+    shown = [
+        path.relative_to(docs)
+        for path in PAGES
+        if not (path.is_relative_to(docs / "results") and path.parent != docs / "results")
+    ]
+    named = [
+        str(path.relative_to(docs).parent / entry) for path in PAGES for entry in toctree_of(path.read_text(encoding="utf-8"))
+    ]
+    pages = [str(path.with_suffix("")) for path in shown]
+    assert [page for page in pages if page != "index" and not any(fnmatch(page, entry) for entry in named)] == []
+    assert [entry for entry in named if not any(fnmatch(page, entry) for page in pages)] == []
+
+
+def test_the_api_pages_document_every_public_name():
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.parent.name == "api")
+    directives = set(re.findall(r"^\.\. auto\w+:: (\S+)$", pages, re.MULTILINE))
+    homes = {
+        name: f"idbounds.{name}" if f"idbounds.{name}" in directives else idbounds._HOME[name] for name in idbounds.__all__
+    }
+    assert [name for name, home in homes.items() if home not in directives] == []
+
+
+def test_the_picture_of_the_floors_is_that_of_the_imports():
+    from test_architecture import FLOORS
+
+    text = (REPOSITORY / "docs" / "DESIGN.md").read_text(encoding="utf-8")
+    (picture,) = [block.code for block in blocks(text) if "│ core" in block.code]
+    drawn = dict(re.findall(r"^ (\d) │ (.*)$", picture, re.MULTILINE))
+    assert [(name, floor) for name, floor in FLOORS.items() if name not in drawn[str(floor)].split()] == []
 
 
 def test_the_reader_of_blocks_finds_them_all():
