@@ -40,7 +40,7 @@ SAME = {
     "pac_bayes_quadratic": ("pac_bayes_lambda", "the quadratic bound is the λ bound at its best λ"),
 }
 
-WIDTH, HEIGHT, COLUMN, ROW, MARGIN = 150, 40, 200, 62, 20
+WIDTH, HEIGHT, COLUMN, ROW, MARGIN = 170, 40, 215, 62, 20
 
 
 def columns() -> list[list[str]]:
