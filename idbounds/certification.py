@@ -3,69 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import torch
 
-from idbounds.bounds import BOUNDS
-from idbounds.codes import decode_message
+from idbounds.claims import Counted, Verification, certificate_from, check, decode_bounded
+from idbounds.codes import DecodedMessage
+from idbounds.comparison import require_same_parents
+from idbounds.config import Config
 from idbounds.core.records import write_atomically
-from idbounds.core.values import CertificateFile, Complexity, Evidence, Message, RunSpec, Score, Task
+from idbounds.core.values import CertificateFile, Evaluation, Message, RunSpec
+from idbounds.folders import CERTIFICATE_FILE, MESSAGE_FILE, certificate_path, own_config, read_message
 from idbounds.measurement.batches import Data
+from idbounds.measurement.progress import Reporter
+from idbounds.measurement.subspace import Subspace
 from idbounds.measurement.tasks import task_by_name
 from idbounds.measurement.training import count_errors
 from idbounds.measurement.trials import SubspaceMaker
-from idbounds.preparation import Run
+from idbounds.preparation import SPEC_FILE, Run, load
 from idbounds.provenance import provenance
-
-MESSAGE_FILE, CERTIFICATE_FILE = "message.idb", "certificate.json"
 
 
 def certify(run: Run, *, content: bytes) -> tuple[CertificateFile, Message]:
     """Decode a message, count the decoded network's errors, and certify what was counted."""
-    certificate = certificate_of(content, make_subspace=run.make_subspace, data=run.data)
+    certificate, message = _certificate(run, content)
     write_atomically(run.folder / MESSAGE_FILE, content)
     certificate.write(run.folder / CERTIFICATE_FILE)
-    return certificate, decode_message(content, spec=run.spec).message
+    return certificate, message
 
 
-def certificate_of(content: bytes, *, make_subspace: SubspaceMaker, data: Mapping[str, Data]) -> CertificateFile:
-    """The certificate that a message's bytes support on this machine; writes nothing.
+def certify_file(run: Run, *, message: Path | None = None) -> tuple[CertificateFile, Path]:
+    """Certify the message that lies in a run's folder, or another one under its specification; trains nothing.
 
-    Everything it needs beside the bytes was fixed before training: the specification, θ₀ and the data.
+    Returns the certificate and where it was written, which is beside the message. Raises as `verify` does.
     """
-    spec = make_subspace.spec
-    decoded = decode_message(content, spec=spec)
-    subspace = make_subspace(d=decoded.d, seed=decoded.seed)
-    subspace.set_coordinates(torch.from_numpy(decoded.coefficients))
-    counted, batch_size = task_by_name(spec.learning_task), spec.model.eval_batch_size
-    scores = {part: count_errors(subspace, data[part], batch_size=batch_size, task=counted) for part in ("train", "test")}
-    task = spec.task
-    training = BOUNDS["occam_binomial"].certify(
-        _evidence(task, "train", scores["train"]), decoded.message.complexity, delta=spec.delta
-    )
-    held_out = BOUNDS["test_set"].certify(_evidence(task, "test", scores["test"]), Complexity(ledger=()), delta=spec.delta)
-    return CertificateFile(
-        spec_sha256=spec.sha256,
-        message_sha256=decoded.message.file_sha256,
-        training=training.model_copy(update={"assumptions": (*training.assumptions, *_assumptions(spec))}),
-        held_out=held_out,
-        majority_error=task.test.majority_errors / task.test.n,
+    source = run.folder / MESSAGE_FILE if message is None else Path(message)
+    certificate, _ = _certificate(run, read_message(source))
+    return certificate, certificate.write(certificate_path(source))
+
+
+def opened(folder: Path, *, config: Config | None = None, reporter: Reporter | None = None) -> Run:
+    """A run that was made before, with model and data loaded and under its own specification; writes nothing.
+
+    Args:
+        folder: holds spec.json, and config.json unless `config` is given.
+        config: where model and data lie on this machine.
+        reporter: is told of data and model.
+
+    Raises DataError if model or data are not those of the specification.
+    """
+    spec = RunSpec.read(Path(folder) / SPEC_FILE)
+    here = config or own_config(folder)
+    run = load(here.model_copy(update={"output": str(folder)}), reporter=reporter)
+    require_same_parents(claimed=spec, found=run.spec)
+    return replace(run, spec=spec)
+
+
+def _certificate(run: Run, content: bytes) -> tuple[CertificateFile, Message]:
+    decoded = decode_bounded(content, spec=run.spec)
+    counted = count(decoded, make_subspace=run.make_subspace, data=run.data)
+    return certificate_from(decoded, spec=run.spec, counted=counted, versions=provenance()), decoded.message
+
+
+def check_on(run: Run, *, spec: RunSpec, content: bytes, claimed: CertificateFile | None) -> Verification:
+    """`check` with the model and the data of a run that was loaded on this machine."""
+    make_subspace = replace(run, spec=spec).make_subspace
+    return check(
+        claimed,
+        spec=spec,
+        here=run.spec,
+        content=content,
+        count=partial(count, make_subspace=make_subspace, data=run.data),
         versions=provenance(),
     )
 
 
-def _evidence(task: Task, part: Literal["train", "test"], score: Score) -> Evidence:
-    return Evidence(errors=score.errors, n=score.n, split=part, examples_sha256=getattr(task, part).sha256_of_examples)
-
-
-def _assumptions(spec: RunSpec) -> tuple[str, ...]:
-    """What the certificate rests on beside its theorem's assumptions, in words that a reader can check."""
-    preparation, examples = ("its scaling of pixels", "images") if spec.model.images else ("its tokenizer", "texts")
-    return (
-        f"θ₀ ({spec.model.name}), {preparation}, the head's seed and the specification do not depend on the sample",
-        f"the {len(spec.task.label_names)} class names were fixed beforehand, not read off the sample",
-        f"overlap of the data with the model's pretraining: {spec.task.declared_overlap}",
-        f"{spec.task.duplicates_removed} duplicate {examples} were removed before splitting; the n examples are distinct",
-        "the predictor is the decoded network in eval mode, a function of one input; a tie counts as an error",
+def count(decoded: DecodedMessage, *, make_subspace: SubspaceMaker, data: Mapping[str, Data]) -> Counted:
+    """Errors of the decoded network on the training and the test part."""
+    spec = make_subspace.spec
+    subspace = network_at(decoded, make_subspace=make_subspace)
+    task, batch_size = task_by_name(spec.learning_task), spec.model.eval_batch_size
+    train, test = (count_errors(subspace, data[part], batch_size=batch_size, task=task) for part in ("train", "test"))
+    evaluation = Evaluation(
+        device=subspace.theta_d.device.type,
+        dtype=spec.model.dtype,
+        batch_size=batch_size,
+        threads=torch.get_num_threads(),
     )
+    return Counted(train=train, test=test, evaluation=evaluation)
+
+
+def network_at(decoded: DecodedMessage, *, make_subspace: SubspaceMaker) -> Subspace:
+    """The network that a message decodes to."""
+    subspace = make_subspace(d=decoded.d, seed=decoded.seed)
+    subspace.set_coordinates(torch.from_numpy(decoded.coefficients))
+    return subspace

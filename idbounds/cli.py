@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from idbounds.certificate_commands import certify, verify
 from idbounds.core.errors import ConfigError, IdboundsError
 
 if TYPE_CHECKING:
@@ -139,20 +140,8 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
     typer.echo(f"wrote {path}; edit it, then: idbounds run {path}")
 
 
-@app.command()
-def verify(
-    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
-    config: Annotated[Path | None, typer.Option(help="Where model and data lie on this machine.")] = None,
-) -> None:
-    """Decode the message, count its errors again, recompute every number, and compare."""
-    from idbounds.config import load_config
-    from idbounds.console import ProgressBar, print_verification
-    from idbounds.verification import verify as check
-
-    console = Console()
-    outcome = check(folder, config=None if config is None else load_config(config), reporter=ProgressBar(console))
-    print_verification(console, outcome)
-    outcome.require()
+app.command()(certify)
+app.command()(verify)
 
 
 @app.command()

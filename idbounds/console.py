@@ -10,12 +10,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from idbounds.certification import MESSAGE_FILE
-from idbounds.core.values import Certificate, IntrinsicDimension, RunSpec, Trial
+from idbounds.claims import Verification
+from idbounds.core.values import (
+    Certificate,
+    CertificateFile,
+    IntrinsicDimension,
+    RiskCertificate,
+    RunSpec,
+    Trial,
+    UncompressedCertificate,
+)
+from idbounds.folders import MESSAGE_FILE
 from idbounds.forecast import Forecast
 from idbounds.pipeline import Result
 from idbounds.reporting import percent, percent_up
-from idbounds.verification import Verification
 
 
 class ProgressBar:
@@ -63,7 +71,7 @@ class ProgressBar:
         """One line for a finished or failed trial."""
         head = f"{_subspace(trial.key.d)} · seed {trial.key.seed} · rate {trial.key.learning_rate:g}"
         if trial.validation is None or trial.test is None:
-            _say(self._console, f"  {head} · failed: {trial.reason}")
+            _say(self._console, f"  {head} · {trial.status}: {trial.reason}")
             return
         accuracies = f"validation {percent(trial.validation.accuracy)} %, test {percent(trial.test.accuracy)} %"
         _say(self._console, f"  {head} · {accuracies} · {trial.seconds:.0f} s")
@@ -84,12 +92,35 @@ def print_result(console: Console, result: Result) -> None:
         f"{message.complexity.num_bits:.0f} of its bits depend on the data "
         f"(d = {message.d}, seed {message.seed}, step {message.step:.4g})",
     )
-    console.print(_certificate_table(result))
-    _say(console, f"theorem: {certificate.training.theorem} [{certificate.training.source}]")
+    print_certificate(console, certificate)
+    _say(console, f"\nFiles: {', '.join(sorted(result.files))}")
+
+
+def print_certificate(console: Console, certificate: CertificateFile) -> None:
+    """Both bounds, what they rest on, and what their δ covers."""
+    console.print(_certificate_table(certificate))
+    _print_grounds(console, certificate.training, delta_covers=certificate.delta_covers)
+
+
+def print_uncompressed(console: Console, certificate: UncompressedCertificate) -> None:
+    """The bound on the network before compression, and what it rests on."""
+    bound = certificate.certificate
+    counted = bound.evidence
+    _say(
+        console,
+        f"\nnetwork before compression: true risk at most {percent_up(bound.value)} %, from {counted['errors']} errors of the "
+        f"decoded network on {counted['n']} training examples, and {counted['disagreements']} differences between the two on "
+        f"{counted['num_unlabelled']} {certificate.unlabelled}",
+    )
+    _print_grounds(console, bound, delta_covers=certificate.delta_covers)
+
+
+def _print_grounds(console: Console, bound: Certificate | RiskCertificate, *, delta_covers: str) -> None:
+    _say(console, f"theorem: {bound.theorem} [{bound.source}]")
     _say(console, "assumes:")
-    for assumption in certificate.training.assumptions:
+    for assumption in bound.assumptions:
         _say(console, f"  - {assumption}")
-    _say(console, f"\nδ = {spec.delta:g} for each bound. Files: {', '.join(sorted(result.files))}")
+    _say(console, f"δ = {bound.delta:g}: {delta_covers}")
 
 
 def print_measurement(
@@ -101,10 +132,11 @@ def print_measurement(
         baseline = "" if dimension.baseline_accuracy is None else f", baseline {percent(dimension.baseline_accuracy)} %"
         _say(console, f"{dimension} (rule {dimension.rule}: target {percent(dimension.target_accuracy)} %{baseline})")
     for trial in trials:
-        if trial.status == "failed":
+        if trial.status != "finished":
             key = trial.key
             head = f"{_subspace(key.d)}, seed {key.seed}, rate {key.learning_rate:g}"
-            _say(console, f"failed {trial.attempts} times: {head}: {trial.reason}")
+            what = f"failed {trial.attempts} times" if trial.status == "failed" else trial.status
+            _say(console, f"{what}: {head}: {trial.reason}")
 
 
 def print_verification(console: Console, verification: Verification) -> None:
@@ -116,7 +148,7 @@ def print_verification(console: Console, verification: Verification) -> None:
         mark = "agrees" if comparison.agrees else "DIFFERS"
         table.add_row(comparison.what, _short(comparison.claimed), _short(comparison.recomputed), mark)
     console.print(table)
-    _say(console, "verified: every number agrees" if verification.agrees else "NOT verified")
+    _say(console, verification.verdict if verification.agrees else "NOT verified")
 
 
 def _say(console: Console, text: str) -> None:
@@ -139,8 +171,7 @@ def _accuracy_table(spec: RunSpec, trials: Sequence[Trial]) -> Table:
     return table
 
 
-def _certificate_table(result: Result) -> Table:
-    certificate = result.certificate
+def _certificate_table(certificate: CertificateFile) -> Table:
     table = Table(title="\nrisk of the decoded network", title_justify="left")
     for head in ("from", "errors", "bits", "true risk at most"):
         table.add_column(head, justify="left" if head == "from" else "right")
