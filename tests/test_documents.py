@@ -14,6 +14,7 @@ import typer
 import idbounds
 from idbounds.cli import app
 from idbounds.config import parse_config
+from idbounds.core import values
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [path for path in sorted((REPOSITORY / "docs").rglob("*.md")) if "_build" not in path.parts]
@@ -179,12 +180,14 @@ def test_every_page_is_in_the_sites_menu():
     assert [entry for entry in named if not any(fnmatch(page, entry) for page in pages)] == []
 
 
-def test_the_api_pages_document_every_public_name():
+def test_the_api_pages_document_every_public_name_and_every_value():
     pages = "\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.parent.name == "api")
     directives = set(re.findall(r"^\.\. auto\w+:: (\S+)$", pages, re.MULTILINE))
     homes = {
         name: f"idbounds.{name}" if f"idbounds.{name}" in directives else idbounds._HOME[name] for name in idbounds.__all__
     }
+    records = [one for one in vars(values).values() if isinstance(one, type) and issubclass(one, values.Record)]
+    homes |= {record.__name__: record.__module__ for record in records}
     assert [name for name, home in homes.items() if home not in directives] == []
 
 
