@@ -126,6 +126,7 @@ class MeasurementSection(Section):
     search_rule: Literal["paper", "chance_corrected"] = "paper"
     wanted_ratio: Annotated[float, Field(gt=1)] = 2.0
     most_trials: Size | None = None
+    drop_hopeless: bool = False
 
     @model_validator(mode="before")
     @classmethod

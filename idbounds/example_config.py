@@ -50,6 +50,7 @@ search = false                     # true: dims = [smallest, largest], and d, se
 # search_rule = "paper"            # or "chance_corrected": the d90 that is looked for
 # wanted_ratio = 2.0               # stop when the interval's upper end is at most so many times its lower end
 # most_trials = 60                 # or when so many are trained
+drop_hopeless = false              # true: a learning rate that is clearly behind another half-way is stopped there
 batch_size = 32
 # micro_batch_size = 8             # so many examples at a time; the gradient is still that of the whole batch
 optimizer = "AdamW"                # any of torch.optim for dense gradients; the message's rounding is trained by AdamW

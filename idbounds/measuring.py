@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -27,9 +28,21 @@ def measure(run: Run) -> list[Trial]:
 
     Raises ConfigError and DataError as training does, and ConfigError where the disk is full: finished trials are kept.
     """
-    execution = run.config.execution
-    with TrialStore(run.store) as store, _executor(execution, run.runner) as executor:
-        sweep = Sweep(run.make_subspace, store=store, reporter=run.reporter, executor=executor, retries=execution.retries)
+    execution, drops = run.config.execution, run.config.measurement.drop_hopeless
+    if drops and execution.executor == "ray":
+        raise ConfigError(
+            "drop_hopeless = true with executor = 'ray': its tasks cannot ask half-way; set one of them otherwise"
+        )
+    runner = replace(run.runner, scores_halfway=drops)
+    with TrialStore(run.store) as store, _executor(execution, runner) as executor:
+        sweep = Sweep(
+            run.make_subspace,
+            store=store,
+            reporter=run.reporter,
+            executor=executor,
+            retries=execution.retries,
+            drop_hopeless=drops,
+        )
         if not run.config.measurement.search:
             return sweep.run()
         return search(sweep, _plan(run, parallel=executor.parallel), menu=run.spec.menu.dims, say=run.reporter.say)

@@ -40,6 +40,10 @@ class Status:
         """The trials that have a reason instead."""
         return [trial for trial in self.trials if trial.status == "failed"]
 
+    def dropped(self) -> list[Trial]:
+        """The trials that were stopped half-way."""
+        return [trial for trial in self.trials if trial.status == "dropped"]
+
     def seconds_left(self) -> float | None:
         """Of a grid that is running: the trials left, each as long as those of its kind, shared by the workers at work."""
         alive = [one for one in self.running if one.is_alive is not False]
@@ -58,6 +62,7 @@ class Status:
         """For a reader: one fact a line."""
         of = "" if self.planned is None else f" of {self.planned}"
         head = f"{self.spec.task.name}: {len(self.finished())}{of} trials finished, {len(self.failed())} failed"
+        head += f", {len(self.dropped())} dropped" if self.dropped() else ""
         left = self.seconds_left()
         lines = [head if left is None else f"{head}; about {_duration(left)} left"]
         lines += [self._running_line(one) for one in self.running]

@@ -112,14 +112,18 @@ class Score(Counts):
 
 
 class Trial(Record):
-    """One training run: what came out, or why it failed.
+    """One training run: what came out, or why it failed or was dropped.
+
+    A dropped one was stopped half-way, because another learning rate at the same d and seed was far ahead
+    (`idbounds.estimation.is_hopeless`); it has no result. `halfway` is the validation score at that point, where it was
+    counted.
 
     `attempts` counts the tries, this one included; `ran_on` says on what device and with how many threads of torch, because
     the last bits of a result depend on both.
     """
 
     key: TrialKey
-    status: Literal["finished", "failed"]
+    status: Literal["finished", "failed", "dropped"]
     reason: str = ""
     validation: Score | None = None
     test: Score | None = None
@@ -128,15 +132,18 @@ class Trial(Record):
     vector_sha256: Sha256 | None = None
     attempts: Size = 1
     ran_on: str = ""
+    halfway: Score | None = None
 
-    later_fields: ClassVar[tuple[str, ...]] = ("attempts", "ran_on")
+    later_fields: ClassVar[tuple[str, ...]] = ("attempts", "ran_on", "halfway")
 
     @model_validator(mode="after")
     def _finished_has_scores(self) -> Self:
         if self.status == "finished" and (self.validation is None or self.test is None):
             raise ValueError("a finished trial needs its validation and test scores")
-        if self.status == "failed" and not self.reason:
-            raise ValueError("a failed trial needs a reason")
+        if self.status != "finished" and not self.reason:
+            raise ValueError(f"a {self.status} trial needs a reason")
+        if self.status == "dropped" and (self.halfway is None or (self.validation, self.test) != (None, None)):
+            raise ValueError("a dropped trial needs its half-way score and has no others")
         return self
 
 

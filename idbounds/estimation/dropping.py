@@ -28,7 +28,7 @@ def is_hopeless(own: Score, rivals: Sequence[Score], *, share_of_steps: float, s
         share_of_steps: done so far, in [0, 1].
         seed_sd: between seeds, as `between_seeds_sd` of an IntrinsicDimension.
 
-    A dropped trial is recorded as failed, with this as its reason; it is then no candidate for the best rate.
+    A dropped trial is recorded as dropped, with its score; it is then no candidate for the best rate.
     The rule looks at the validation split only, so what is read on the test split stays unbiased by it.
     """
     if not 0 <= share_of_steps <= 1:

@@ -20,8 +20,8 @@ _DECADE = math.log(10.0)
 #: what is undecided after that changes accuracy by less than its noise.
 _CLOSE, _MOST_COMPARISONS = 1.0, 3
 
-#: (d, seed) and what each learning rate reached there on validation.
-_Groups = dict[tuple[int, int], dict[float, Trial]]
+#: (d, seed) and what each learning rate reached there on validation: accuracy, and of how many examples.
+_Groups = dict[tuple[int, int], dict[float, tuple[float, int]]]
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,19 @@ class _Effects:
 
 
 class RateEvidence:
-    """All comparisons of learning rates in subspaces: trials that share d and seed and differ in the rate."""
+    """All comparisons of learning rates in subspaces: trials that share d and seed and differ in the rate.
+
+    A dropped trial counts as having ended as far behind the best of the others as it was half-way.
+    """
 
     def __init__(self, trials: Sequence[Trial], *, menu: Sequence[float]) -> None:
         self._menu = tuple(menu)
-        groups: _Groups = defaultdict(dict)
+        races: dict[tuple[int, int], list[Trial]] = defaultdict(list)
         for trial in trials:
-            if trial.key.d and trial.status == "finished" and trial.key.learning_rate in menu:
-                groups[trial.key.d, trial.key.seed][trial.key.learning_rate] = trial
-        self._groups = {key: rates for key, rates in groups.items() if len(rates) > 1}
+            if trial.key.d and trial.key.learning_rate in menu:
+                races[trial.key.d, trial.key.seed].append(trial)
+        groups = {key: _standing(race) for key, race in races.items()}
+        self._groups: _Groups = {key: rates for key, rates in groups.items() if len(rates) > 1}
 
     def best(self, d: int) -> float | None:
         """The rate with the largest effect in comparisons within a decade of d, or in all of them; None without any."""
@@ -86,8 +90,8 @@ class RateEvidence:
         variances = []
         for group in groups.values():
             index = [rates.index(rate) for rate in group]
-            accuracy = np.array([trial.validation.accuracy for trial in group.values() if trial.validation is not None])
-            sizes = np.array([trial.validation.n for trial in group.values() if trial.validation is not None])
+            accuracy = np.array([reached for reached, _ in group.values()])
+            sizes = np.array([size for _, size in group.values()])
             variances.append(float(np.mean(accuracy * (1 - accuracy) / sizes)))
             centring = np.eye(len(index)) - 1 / len(index)
             normal[np.ix_(index, index)] += centring
@@ -95,3 +99,19 @@ class RateEvidence:
         inverse = np.asarray(np.linalg.pinv(normal), dtype=np.float64)
         noise = float(np.mean(variances)) + PRIOR_SD**2
         return _Effects(rates, np.asarray(inverse @ moment), np.asarray(inverse * noise))
+
+
+def _standing(race: Sequence[Trial]) -> dict[float, tuple[float, int]]:
+    """By rate, of the trials that finished or were dropped."""
+    reached, halfway = {}, {}
+    for trial in race:
+        if trial.status == "finished" and trial.validation is not None:
+            reached[trial.key.learning_rate] = trial.validation.accuracy, trial.validation.n
+        if trial.status != "failed" and trial.halfway is not None:
+            halfway[trial.key.learning_rate] = trial.halfway
+    ahead = max((rate for rate in reached if rate in halfway), key=lambda rate: halfway[rate].accuracy, default=None)
+    if ahead is not None:
+        for rate in halfway.keys() - reached.keys():
+            behind = halfway[ahead].accuracy - halfway[rate].accuracy
+            reached[rate] = max(0.0, reached[ahead][0] - behind), halfway[rate].n
+    return reached

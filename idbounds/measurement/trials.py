@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from idbounds.core.errors import ConfigError, DataError, TrainingError
-from idbounds.core.values import RunSpec, Trial, TrialKey
+from idbounds.core.values import RunSpec, Score, Trial, TrialKey
 from idbounds.measurement.batches import Data
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.subspace import Subspace
@@ -24,6 +24,9 @@ from idbounds.projections import projection_family
 
 #: Called after each training step with (step, steps, loss).
 Progress = Callable[[int, int, float], None]
+
+#: Called half-way with the validation score; returns why to stop there, or nothing to go on.
+Verdict = Callable[[Score], str]
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,14 @@ class TrialRunner:
         threads: of torch, in every process. Sums are made in another order by another number of threads, so trials are equal
             bit for bit only if this is.
         device: where models and batches are put, ``"cpu"`` or ``"cuda"``.
+        scores_halfway: whether errors on the validation split are counted after half of the steps, and a verdict asked for.
     """
 
     make_subspace: SubspaceMaker
     data: Mapping[str, Data]
     threads: int
     device: str = "cpu"
+    scores_halfway: bool = False
 
     def placed(self, worker: int = 0) -> TrialRunner:
         """With the model on the device; workers take the CUDA devices in turn."""
@@ -131,27 +136,35 @@ class TrialRunner:
         model = copy.deepcopy(self.make_subspace.model).to(device)
         return replace(self, make_subspace=replace(self.make_subspace, model=model))
 
-    def __call__(self, key: TrialKey, progress: Progress) -> Outcome:
-        """Train and count.
+    def __call__(self, key: TrialKey, progress: Progress, verdict: Verdict = lambda _: "") -> Outcome:
+        """Train and count, or stop half-way where the verdict says so.
 
         Raises ConfigError and DataError, which no other trial would escape; whatever else goes wrong is a failed trial.
         """
         start = time.monotonic()
         try:
             with _threads(self.threads):
-                return self._train(key, progress, start)
+                return self._train(key, progress, verdict, start)
         except (ConfigError, DataError):
             raise
+        except _DroppedError as stopped:
+            return Outcome(self._dropped(key, stopped, seconds=time.monotonic() - start))
         except Exception as error:
             deliberate = isinstance(error, TrainingError)
             reason = str(error) if deliberate else f"{type(error).__name__}: {error}"
             trial = Trial(key=key, status="failed", reason=reason, seconds=time.monotonic() - start, ran_on=self._place)
             return Outcome(trial, accident=not deliberate)
 
-    def _train(self, key: TrialKey, progress: Progress, start: float) -> Outcome:
+    def _train(self, key: TrialKey, progress: Progress, verdict: Verdict, start: float) -> Outcome:
         spec = self.make_subspace.spec
         task = task_by_name(spec.learning_task)
         model = trial_model(self.make_subspace, d=key.d, seed=key.seed)
+        batch_size = spec.model.eval_batch_size
+        halfway = None
+        if self.scores_halfway:
+            halfway = _HalfWay(
+                lambda: count_errors(model, self.data["validation"], batch_size=batch_size, task=task), progress, verdict
+            )
         loss = train(
             model,
             [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -162,9 +175,8 @@ class TrialRunner:
             seed=key.seed,
             settings=spec.training,
             task=task,
-            progress=progress,
+            progress=halfway or progress,
         )
-        batch_size = spec.model.eval_batch_size
         validation, test = (
             count_errors(model, self.data[part], batch_size=batch_size, task=task) for part in ("validation", "test")
         )
@@ -177,12 +189,40 @@ class TrialRunner:
             final_loss=loss,
             seconds=seconds,
             ran_on=self._place,
+            halfway=None if halfway is None else halfway.score,
         )
         return Outcome(trial, vector=model.theta_d.detach().cpu().clone() if isinstance(model, Subspace) else None)
+
+    def _dropped(self, key: TrialKey, stopped: _DroppedError, *, seconds: float) -> Trial:
+        return Trial(key=key, status="dropped", reason=str(stopped), seconds=seconds, ran_on=self._place, halfway=stopped.score)
 
     @property
     def _place(self) -> str:
         return f"{self.device}, {self.threads} threads"
+
+
+class _DroppedError(Exception):
+    """Out of the training loop, half-way."""
+
+    def __init__(self, reason: str, *, score: Score) -> None:
+        super().__init__(reason)
+        self.score = score
+
+
+class _HalfWay:
+    """A progress that counts once, after the step with which half of them are done, and asks whether to go on."""
+
+    def __init__(self, count: Callable[[], Score], progress: Progress, verdict: Verdict) -> None:
+        self._count, self._progress, self._verdict = count, progress, verdict
+        self.score: Score | None = None
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        self._progress(step, steps, loss)
+        if step != (steps + 1) // 2:
+            return
+        self.score = self._count()
+        if reason := self._verdict(self.score):
+            raise _DroppedError(reason, score=self.score)
 
 
 @contextmanager

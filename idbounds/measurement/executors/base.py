@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from idbounds.core.values import TrialKey
+from idbounds.core.values import Score, TrialKey
 from idbounds.measurement.trials import Outcome
 
 
@@ -19,6 +19,9 @@ class Listener(Protocol):
 
     def step(self, key: TrialKey, *, step: int, steps: int, loss: float) -> None:
         """So many of its training steps are done."""
+
+    def halfway(self, key: TrialKey, score: Score) -> str:
+        """Its validation score after half of them; returns why to stop it, or nothing. Asked if the runner scores half-way."""
 
 
 class Executor(ABC):

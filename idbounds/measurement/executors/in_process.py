@@ -20,7 +20,7 @@ class InProcess(Executor):
         """As Executor.run says."""
         for key in keys:
             listener.begin(key)
-            yield self._runner(key, partial(_tell, listener, key))
+            yield self._runner(key, partial(_tell, listener, key), partial(listener.halfway, key))
 
 
 def _tell(listener: Listener, key: TrialKey, step: int, steps: int, loss: float) -> None:

@@ -13,12 +13,12 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from idbounds.core.errors import ConfigError
-from idbounds.core.values import TrialKey
+from idbounds.core.values import Score, TrialKey
 from idbounds.measurement.executors.base import Executor, Listener
 from idbounds.measurement.trials import Outcome, TrialRunner, lost
 
 #: What a worker sends: its name for it, and the content.
-_READY, _STEP, _OUTCOME, _ERROR = "ready", "step", "outcome", "error"
+_READY, _STEP, _HALFWAY, _OUTCOME, _ERROR = "ready", "step", "halfway", "outcome", "error"
 
 
 @dataclass
@@ -95,6 +95,9 @@ class Processes(Executor):
         elif what == _STEP and worker.key is not None:
             step, steps, loss = content
             listener.step(worker.key, step=step, steps=steps, loss=loss)
+        elif what == _HALFWAY and worker.key is not None:
+            with suppress(OSError):  # as in _hand
+                worker.connection.send(listener.halfway(worker.key, content))
         elif what == _ERROR:
             raise content
         else:
@@ -120,12 +123,16 @@ def _work(connection: Connection, content: bytes, number: int) -> None:
     def send(what: str, news: Any) -> None:
         connection.send_bytes(pickle.dumps((what, news)))
 
+    def verdict(score: Score) -> str:
+        send(_HALFWAY, score)
+        return str(connection.recv())
+
     try:
         runner: TrialRunner = pickle.loads(content).placed(number)
         send(_READY, None)
         while True:
             key = connection.recv()
-            send(_OUTCOME, runner(key, lambda *step: send(_STEP, step)))
+            send(_OUTCOME, runner(key, lambda *step: send(_STEP, step), verdict))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the driver is gone
     except Exception as error:
