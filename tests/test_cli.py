@@ -57,7 +57,7 @@ def write_config(folder, *, model="model", output="out", data="", certificate=""
 def test_help_names_the_commands_and_is_quick(idbounds):
     code, out, _ = idbounds("--help")
     assert code == 0
-    for command in ("quickstart", "run", "init", "verify"):
+    for command in ("quickstart", "run", "init", "certify", "verify"):
         assert command in out
 
 
@@ -221,6 +221,21 @@ def test_an_altered_message_and_an_altered_certificate_are_refused(idbounds, tmp
     outcome = idbounds("verify", folder)
     refused(outcome, "the certificate does not agree: training delta: claimed 0.04, recomputed 0.05")
     assert "NOT verified" in outcome[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("verify",), ("give a run's folder or a certificate", "--message, --spec and --config")),
+        (("verify", "--message", "m.idb", "--spec", "s.json"), ("all of --message, --spec and --config",)),
+        (("verify", "absent.json"), ("no such file: absent.json/certificate.json",)),
+        (("certify", "nowhere"), ("no such file: nowhere/spec.json",)),
+        (("certify", "nowhere", "--unlabelled", "texts.csv"), ("--unlabelled texts.csv", "add --uncompressed")),
+        (("certify", "nowhere", "--uncompressed", "--message", "m.idb"), ("leave out --message m.idb",)),
+    ],
+)
+def test_what_certify_and_verify_lack_is_named(idbounds, arguments, parts):
+    refused(idbounds(*arguments), *parts)
 
 
 def test_debug_shows_the_traceback(idbounds):
