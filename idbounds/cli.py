@@ -95,12 +95,13 @@ def run(config: Annotated[Path, typer.Argument(help="A TOML file; `idbounds init
 def measure(config: Annotated[Path, typer.Argument(help="A TOML file; `idbounds init` writes one.")]) -> None:
     """Trials and d90 alone: no message, no certificate. A second call resumes; `idbounds run` goes on from there."""
     from idbounds.config import load_config
-    from idbounds.console import ProgressBar, print_measurement
+    from idbounds.console import print_measurement
+    from idbounds.live_table import LiveTable
     from idbounds.measuring import estimate, measure
     from idbounds.preparation import prepare
 
     loaded, console = load_config(config), Console()
-    with _kept_when_stopped(loaded, console), ProgressBar(console) as progress:
+    with _kept_when_stopped(loaded, console), LiveTable(console, folder=Path(loaded.output)) as progress:
         prepared = prepare(loaded, reporter=progress)
         trials = measure(prepared)
         dimensions = estimate(prepared, trials=trials)
@@ -205,11 +206,12 @@ def solve(
 
 
 def _run(config: Config) -> None:
-    from idbounds.console import ProgressBar, print_result
+    from idbounds.console import print_result
+    from idbounds.live_table import LiveTable
     from idbounds.pipeline import run as run_pipeline
 
     console = Console()
-    with _kept_when_stopped(config, console), ProgressBar(console) as progress:
+    with _kept_when_stopped(config, console), LiveTable(console, folder=Path(config.output)) as progress:
         result = run_pipeline(config, reporter=progress)
     print_result(console, result)
 

@@ -157,6 +157,7 @@ class ExecutionSection(Section):
     ray_address: str = "local"
     ray_cpus: Positive = 1.0
     ray_gpus: Annotated[float, Field(ge=0)] = 0.0
+    report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
 
 
 #: Keys of [model], and which of their values (None: any but the default) no model of the other kind has a use for.

@@ -74,6 +74,7 @@ device = "cpu"                     # where trials are trained; "cuda"
 # ray_address = "auto"             # join a Ray that runs; "local" starts one
 # ray_cpus = 1.0                   # that a trial takes
 # ray_gpus = 0.5                   # that a trial takes; 0.5 puts two on one GPU
+# report_to = ["tensorboard"]      # and "wandb", "mlflow", "trackio": extras of the same names
 
 [certificate]
 delta = 0.05                       # the bound holds with probability 1 - delta

@@ -10,14 +10,16 @@ import torch
 
 from idbounds.config import ExecutionSection
 from idbounds.core.errors import ConfigError
-from idbounds.core.values import IntrinsicDimension, RunSpec, Trial
-from idbounds.estimation import RUN_RULES, SearchPlan, intrinsic_dimension
+from idbounds.core.values import IntrinsicDimension, Trial
+from idbounds.dimensions import dimensions_of
+from idbounds.estimation import SearchPlan
 from idbounds.measurement.executors import Executor, InProcess, Processes, RayTasks
 from idbounds.measurement.searching import search
 from idbounds.measurement.store import TrialStore
 from idbounds.measurement.sweep import Sweep
 from idbounds.measurement.trials import TrialRunner
 from idbounds.preparation import Run
+from idbounds.tracking import Tracking
 
 #: Seeds of full fine-tuning before a search refines anything; as SearchPlan's default, or what seeds there are.
 _BASELINE_SEEDS = 3
@@ -34,18 +36,22 @@ def measure(run: Run) -> list[Trial]:
             "drop_hopeless = true with executor = 'ray': its tasks cannot ask half-way; set one of them otherwise"
         )
     runner = replace(run.runner, scores_halfway=drops)
-    with TrialStore(run.store) as store, _executor(execution, runner) as executor:
+    with (
+        TrialStore(run.store) as store,
+        _executor(execution, runner) as executor,
+        Tracking(run.reporter, execution.report_to, folder=run.folder) as reporter,
+    ):
         sweep = Sweep(
             run.make_subspace,
             store=store,
-            reporter=run.reporter,
+            reporter=reporter,
             executor=executor,
             retries=execution.retries,
             drop_hopeless=drops,
         )
         if not run.config.measurement.search:
             return sweep.run()
-        return search(sweep, _plan(run, parallel=executor.parallel), menu=run.spec.menu.dims, say=run.reporter.say)
+        return search(sweep, _plan(run, parallel=executor.parallel), menu=run.spec.menu.dims, say=reporter.say)
 
 
 def estimate(run: Run, *, trials: Sequence[Trial]) -> tuple[IntrinsicDimension, ...]:
@@ -54,17 +60,6 @@ def estimate(run: Run, *, trials: Sequence[Trial]) -> tuple[IntrinsicDimension, 
     for dimension in dimensions:
         dimension.write(run.folder / f"d90.{dimension.rule}.json")
     return dimensions
-
-
-def dimensions_of(spec: RunSpec, *, trials: Sequence[Trial]) -> tuple[IntrinsicDimension, ...]:
-    """d90 under each rule that needs no trials but these. Raises ConfigError if the baseline or every d is missing."""
-    test = spec.task.test
-    return tuple(
-        intrinsic_dimension(
-            trials, parametrization=spec.parametrization, majority_accuracy=1 - test.majority_errors / test.n, rule=rule
-        )
-        for rule in RUN_RULES
-    )
 
 
 def _plan(run: Run, *, parallel: int) -> SearchPlan:

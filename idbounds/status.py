@@ -12,10 +12,10 @@ from pathlib import Path
 from idbounds.config import Config, parse_config
 from idbounds.core.errors import ConfigError, DataError
 from idbounds.core.values import IntrinsicDimension, RunSpec, Trial
-from idbounds.estimation import choose_trials
+from idbounds.dimensions import dimensions_of
+from idbounds.estimation import Point, choose_trials
 from idbounds.measurement.keys import Keys, planned_keys
 from idbounds.measurement.store import Running, TrialStore
-from idbounds.measuring import dimensions_of
 from idbounds.preparation import CONFIG_FILE, SPEC_FILE
 from idbounds.reporting import percent
 
@@ -58,21 +58,36 @@ class Status:
         seconds = same or [trial.seconds for trial in self.finished()]
         return math.fsum(seconds) / len(seconds)
 
-    def lines(self) -> list[str]:
-        """For a reader: one fact a line."""
+    def head(self) -> str:
+        """How many trials, and the time left."""
         of = "" if self.planned is None else f" of {self.planned}"
         head = f"{self.spec.task.name}: {len(self.finished())}{of} trials finished, {len(self.failed())} failed"
         head += f", {len(self.dropped())} dropped" if self.dropped() else ""
         left = self.seconds_left()
-        lines = [head if left is None else f"{head}; about {_duration(left)} left"]
-        lines += [self._running_line(one) for one in self.running]
+        return head if left is None else f"{head}; about {_duration(left)} left"
+
+    def running_lines(self) -> list[str]:
+        """One for each trial that was begun and has not ended."""
+        return [self._running_line(one) for one in self.running]
+
+    def points(self) -> tuple[Point, ...]:
+        """At each d, the trials of the learning rate that validation chose."""
+        return choose_trials(self.trials)
+
+    def d90_lines(self) -> list[str]:
+        """One for each rule, or why there is none."""
+        lines = [f"{dimension} (rule {dimension.rule})" for dimension in self.dimensions]
+        return lines + ([f"no d90 yet: {self.undecided}"] if self.undecided else [])
+
+    def lines(self) -> list[str]:
+        """For a reader: one fact a line."""
+        lines = [self.head(), *self.running_lines()]
         lines += [f"failed {trial.attempts} times: {_name(trial)}: {trial.reason}" for trial in self.failed()]
-        for point in choose_trials(self.trials):
+        for point in self.points():
             each = ", ".join(percent(score.accuracy) for score in point.scores)
             where = f"d = {point.d}" if point.d else "full fine-tuning"
             lines.append(f"{where}: test {percent(point.accuracy)} % (rate {point.learning_rate:g}; each seed {each})")
-        lines += [f"{dimension} (rule {dimension.rule})" for dimension in self.dimensions]
-        return lines + ([f"no d90 yet: {self.undecided}"] if self.undecided else [])
+        return lines + self.d90_lines()
 
     def _running_line(self, one: Running) -> str:
         state = {True: "running", False: "was stopped; the next call runs it again", None: "begun"}[one.is_alive]

@@ -214,7 +214,7 @@ def test_the_reader_of_blocks_finds_them_all():
     [
         ("idbounds fly", "No such command 'fly'"),
         (".venv/bin/idbounds run config.toml --speed 9", "No such option"),
-        ("python -m idbounds verify", "Missing parameter: folder"),
+        ("python -m idbounds status", "Missing parameter: folder"),
         ("bash scripts/absent.sh", "no script scripts/absent.sh"),
     ],
 )

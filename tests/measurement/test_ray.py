@@ -14,11 +14,11 @@ from small_runs import DATA, Recorder, runner_of, spec
 pytest.importorskip("ray")
 
 from idbounds.core.errors import ConfigError
+from idbounds.dimensions import dimensions_of
 from idbounds.measurement.executors import InProcess, RayTasks
 from idbounds.measurement.store import TrialStore
 from idbounds.measurement.sweep import Sweep
 from idbounds.measurement.trials import SubspaceMaker, TrialRunner
-from idbounds.measuring import dimensions_of
 
 STEPS = 40
 
