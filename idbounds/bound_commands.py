@@ -20,7 +20,8 @@ from idbounds.codes import decode_message
 from idbounds.core.errors import ConfigError, DataError
 from idbounds.core.values import CertificateFile, RunSpec
 from idbounds.reporting import round_up
-from idbounds.reporting.table import Cell, Table, to_latex
+from idbounds.reporting.latex import to_latex
+from idbounds.reporting.table import Cell, Table, text_cell
 
 #: Digits printed of a bound; always rounded up. JSON has all of them.
 _DIGITS = 4
@@ -181,7 +182,7 @@ def _print_latex(tables: dict[str, BoundTable]) -> None:
 
 def _latex_row(name: str, title: str, value: float, source: str) -> tuple[Cell, ...]:
     texts = (name, title, round_up(value, digits=_DIGITS), source)
-    return tuple(Cell(text, text) for text in texts)
+    return tuple(text_cell(text) for text in texts)
 
 
 _PRINTERS: dict[str, Callable[[dict[str, BoundTable]], None]] = {

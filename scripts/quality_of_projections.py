@@ -33,7 +33,8 @@ from idbounds.core.values import IntrinsicDimension, Score, Trial, TrialKey
 from idbounds.estimation import choose_trials, intrinsic_dimension
 from idbounds.projections import PROJECTIONS
 from idbounds.provenance import provenance
-from idbounds.reporting.table import NOTHING, Cell, Table, to_csv, to_markdown
+from idbounds.reporting.formats import to_csv, to_markdown
+from idbounds.reporting.table import NOTHING, Cell, Table
 
 #: Not random: what they measure is not a property of the family.
 NOT_RANDOM = {"identity", "basis"}

@@ -23,7 +23,8 @@ import numpy as np
 from idbounds.core.records import write_atomically
 from idbounds.estimation import FITS, intrinsic_dimension
 from idbounds.provenance import provenance
-from idbounds.reporting.table import NOTHING, Cell, Table, to_csv, to_markdown
+from idbounds.reporting.formats import to_csv, to_markdown
+from idbounds.reporting.table import NOTHING, Cell, Table
 from idbounds.testing.simulated_answers import DIFFICULTY_SD, shared_trials
 from idbounds.testing.simulated_search import FULL_MENU, MENU, Outcome, full_grid, plan_for, search
 from idbounds.testing.simulated_studies import (

@@ -27,5 +27,10 @@ def percent(fraction: float, *, digits: int = 1) -> str:
     return _rounded(_EXACT.multiply(Decimal(fraction), Decimal(100)), digits=digits, rounding=ROUND_HALF_EVEN)
 
 
+def bits_up(bits: float) -> str:
+    """A code length. It enters a bound, so a fractional one goes up, to one decimal place."""
+    return str(int(bits)) if bits == int(bits) else round_up(bits, digits=1)
+
+
 def _rounded(value: Decimal, *, digits: int, rounding: str) -> str:
     return format(value.quantize(Decimal(1).scaleb(-digits), rounding=rounding, context=_EXACT), "f")

@@ -1,32 +1,65 @@
-"""A table before it has a format, and its three formats."""
+"""A table before it has a format: cells that know how they are printed and which record they were read from."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-import pandas as pd
-
-from idbounds.reporting.extras import load
+from idbounds.core.records import Record
 
 #: What is set where there is no number. In an S column of siunitx it needs braces.
 NOTHING = "–"
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+Value = float | int | str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a stored value is: a file of a run's folder, the hash of the record in it, and the way to the field.
+
+    `field` is a path of attributes and positions in the record, as in ``training.complexity.ledger.0.bits``.
+    """
+
+    file: str
+    sha256: str
+    field: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.sha256[:12]} {self.field}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The stored value (for CSV, exact) and how it is printed."""
+    """The stored value (for CSV, exact) and how it is printed.
 
-    value: float | int | str | None
+    An interval is a pair of values in one cell. `mark` is the letter of a note, `best` sets the cell in bold, `sources` name
+    what the value was read from, or computed from where `derived` says how.
+    """
+
+    value: Value | tuple[Value, Value]
     text: str
+    sources: tuple[Source, ...] = ()
+    derived: str = ""
+    mark: str = ""
+    best: bool = False
+
+    @property
+    def origin(self) -> str:
+        """The sources in one line."""
+        return "; ".join(map(str, self.sources)) + (f" ({self.derived})" if self.sources and self.derived else "")
+
+
+NO_CELL = Cell(None, NOTHING)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under heads; `numeric` says which columns are aligned as numbers."""
+    """Rows of cells under heads; `numeric` says which columns are aligned as numbers.
+
+    `groups` are (text, number of columns) above the heads from left to right, or empty; a group without text sets nothing.
+    """
 
     name: str
     heads: tuple[str, ...]
@@ -34,100 +67,75 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     caption: str
     notes: tuple[str, ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()
 
     @property
-    def texts(self) -> pd.DataFrame:
-        """Printed cells."""
-        return pd.DataFrame([[cell.text for cell in row] for row in self.rows], columns=list(self.heads))
+    def flat_heads(self) -> tuple[str, ...]:
+        """Heads with the group's text before them, for formats of one line of heads."""
+        above = [text for text, span in self.groups for _ in range(span)] or [""] * len(self.heads)
+        return tuple(f"{group}: {head}" if group else head for group, head in zip(above, self.heads, strict=True))
+
+    def trace(self) -> Iterator[dict[str, Value]]:
+        """For each cell that was read from a record, each of its sources: what is printed, what is stored, and where."""
+        for number, row in enumerate(self.rows, start=1):
+            for head, cell in zip(self.flat_heads, row, strict=True):
+                for source in cell.sources:
+                    stored = cell.value if not isinstance(cell.value, tuple) else " to ".join(map(repr, cell.value))
+                    yield {
+                        "row": number,
+                        "column": head,
+                        "printed": cell.text,
+                        "stored": stored,
+                        "file": source.file,
+                        "sha256": source.sha256,
+                        "field": source.field,
+                        "derived": cell.derived,
+                    }
 
 
-def to_latex(table: Table) -> str:
-    r"""A booktabs table with siunitx S columns, for ``\usepackage{booktabs,siunitx}``."""
-    load("jinja2")  # what pandas' Styler is made with
-    cells = pd.DataFrame(
-        [[_latex_cell(cell.text, numeric) for cell, numeric in zip(row, table.numeric, strict=True)] for row in table.rows],
-        columns=[escape_latex(head) for head in table.heads],
-    )
-    body = cells.style.hide(axis="index").to_latex(
-        column_format="".join(_column_format(table, index) for index in range(len(table.heads))),
-        position="tbp",
-        position_float="centering",
-        hrules=True,
-        caption=escape_latex(table.caption),
-        label=f"tab:idbounds-{table.name}",
-        siunitx=True,
-    )
-    notes = "".join(f"% {escape_latex(note)}\n" for note in table.notes)
-    return f"% \\usepackage{{booktabs,siunitx}}\n{notes}{body}"
+def printed(cell: Cell) -> str:
+    """Text and mark, for formats without raised letters."""
+    return f"{cell.text} ({cell.mark})" if cell.mark else cell.text
 
 
-def to_markdown(table: Table) -> str:
-    """A pipe table, the caption below it in italics, the notes as a list."""
-    load("tabulate")
-    body = table.texts.to_markdown(
-        index=False,
-        disable_numparse=True,  # 27.50 stays 27.50
-        colalign=["right" if numeric else "left" for numeric in table.numeric],
-    )
-    notes = "".join(f"\n- {note}" for note in table.notes)
-    return f"{body}\n\n*{table.caption}*\n" + (f"{notes}\n" if notes else "")
+def text_cell(text: str) -> Cell:
+    """Words that stand in no record."""
+    return Cell(text, text)
 
 
-def to_csv(table: Table) -> str:
-    """The stored values at full precision (fractions, not percent); the caption in leading lines that start with #."""
-    values = pd.DataFrame([[cell.value for cell in row] for row in table.rows], columns=list(_plain_heads(table)), dtype=object)
-    comments = "".join(f"# {line}\n" for line in (table.caption, *table.notes))
-    return comments + values.to_csv(index=False, lineterminator="\n")
+@dataclass(frozen=True)
+class Origin:
+    """A record and the file that holds it: cells read through it name their source, so that no trace is written by hand."""
+
+    file: str
+    record: Record
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the record."""
+        return self.record.sha256
+
+    def source(self, path: str) -> Source:
+        """Of a field."""
+        return Source(self.file, self.sha256, path)
+
+    def value(self, path: str) -> Any:
+        """The field at the end of a path of attributes and positions; AttributeError or IndexError if there is none."""
+        found: Any = self.record
+        for step in path.split("."):
+            found = found[int(step)] if step.isdigit() else getattr(found, step)
+        return found
+
+    def cell(self, path: str, render: Callable[[Any], str] = str) -> Cell:
+        """The field, printed; nothing where it is None."""
+        value = self.value(path)
+        return Cell(value, NOTHING if value is None else render(value), (self.source(path),))
+
+    def derived(self, value: Value | tuple[Value, Value], text: str, *, paths: tuple[str, ...], how: str) -> Cell:
+        """A value computed from fields."""
+        return Cell(value, text, tuple(self.source(path) for path in paths), how)
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"tex": to_latex, "md": to_markdown, "csv": to_csv}
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\(<\)",
-        ">": r"\(>\)",
-        "≤": r"\(\leq\)",
-        "≥": r"\(\geq\)",
-        "±": r"\(\pm\)",
-        "δ": r"\(\delta\)",
-        "θ": r"\(\theta\)",
-        "λ": r"\(\lambda\)",
-        "₀": r"\(_0\)",
-        "–": "--",
-        "…": r"\ldots{}",
-        "\n": " ",
-    }
-)
-
-
-def escape_latex(text: str) -> str:
-    """Text for LaTeX. Styler escapes cells only, by a private function, and not the symbols that we print."""
-    return text.translate(_LATEX)
-
-
-def _latex_cell(text: str, numeric: bool) -> str:
-    return text if numeric and _NUMBER.fullmatch(text) else f"{{{escape_latex(text)}}}"
-
-
-def _column_format(table: Table, index: int) -> str:
-    """S with as many places as the widest number takes, so that siunitx centres without warnings."""
-    if not table.numeric[index]:
-        return "l"
-    numbers = [row[index].text for row in table.rows if _NUMBER.fullmatch(row[index].text)]
-    whole = max((len(number.partition(".")[0]) for number in numbers), default=1)
-    places = max((len(number.partition(".")[2]) for number in numbers), default=0)
-    return f"S[table-format={whole}.{places}]"
-
-
-def _plain_heads(table: Table) -> tuple[str, ...]:
-    return tuple(head.removesuffix(" (%)") for head in table.heads)
+def as_best(cell: Cell) -> Cell:
+    """The same, in bold."""
+    return replace(cell, best=True)

@@ -9,12 +9,14 @@ from statistics import fmean
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.records import write_atomically
-from idbounds.core.values import Certificate, CertificateFile, IntrinsicDimension, Message, RunSpec, Score, Trial
+from idbounds.core.values import CertificateFile, IntrinsicDimension, Message, RunSpec, Trial
 from idbounds.reporting.bibliography import used_keys, write_bibliography
-from idbounds.reporting.rounding import percent, percent_up, round_up
-from idbounds.reporting.table import FORMATS, NOTHING, Cell, Table
+from idbounds.reporting.formats import FORMATS
+from idbounds.reporting.rounding import bits_up, percent, percent_up
+from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, text_cell
 
-_NONE = Cell(None, NOTHING)
+#: The files of a run's folder, as its traces name them.
+CERTIFICATE, TRIALS = "certificate.json", "trials.sqlite"
 
 
 def write_tables(
@@ -27,7 +29,7 @@ def write_tables(
     trials: Sequence[Trial],
     code: str,
 ) -> dict[str, Path]:
-    """Write accuracy, d90, certificate and ledger tables as .tex, .md and .csv, and references.bib, into `folder`.
+    """Write accuracy, d90, certificate and ledger tables as .tex, .md, .csv and .html, and references.bib, into `folder`.
 
     Args:
         folder: made if missing.
@@ -46,7 +48,7 @@ def write_tables(
         accuracy_table(spec, dimensions=dimensions, trials=trials, signature=measured),
         dimension_table(spec, dimensions=dimensions, signature=measured),
         certificate_table(certificate_file, spec=spec, signature=proved),
-        ledger_table(message, signature=proved),
+        ledger_table(message, certificate_file=certificate_file, signature=proved),
     )
     rendered = {f"{table.name}.{suffix}": render(table) for table in tables for suffix, render in FORMATS.items()}
     paths = {name: write_atomically(Path(folder) / name, text.encode()) for name, text in rendered.items()}
@@ -77,8 +79,8 @@ def accuracy_table(
     groups = chosen_trials(dimensions, trials=trials)
     rows = [_accuracy_row(d, group) for d, group in groups.items() if d]
     rows += [_accuracy_row(d, group) for d, group in groups.items() if not d]
-    majority = dimensions[0].majority_accuracy
-    rows.append((_text("majority class"), _NONE, _NONE, Cell(majority, percent(majority)), _NONE, _NONE))
+    majority = Origin(f"d90.{dimensions[0].rule}.json", dimensions[0]).cell("majority_accuracy", percent)
+    rows.append((text_cell("majority class"), NO_CELL, NO_CELL, majority, NO_CELL, NO_CELL))
     return Table(
         name="accuracy",
         heads=("d", "seeds", "learning rate", "test accuracy (%)", "lowest (%)", "highest (%)"),
@@ -111,15 +113,16 @@ def dimension_table(spec: RunSpec, *, dimensions: Sequence[IntrinsicDimension], 
 
 def certificate_table(certificate_file: CertificateFile, *, spec: RunSpec, signature: str) -> Table:
     """Both bounds on the true risk of the decoded network, and the error of always guessing one class."""
-    majority = certificate_file.majority_error
+    record = Origin(CERTIFICATE, certificate_file)
+    majority = record.cell("majority_error", percent)
     return Table(
         name="certificate",
         heads=("evidence", "bound", "errors", "n", "error (%)", "bits", "true risk at most (%)"),
         numeric=(False, False, True, True, True, True, True),
         rows=(
-            _certificate_row("training set", certificate_file.training),
-            _certificate_row("held-out set", certificate_file.held_out),
-            (_text("majority class"), _NONE, _NONE, _NONE, Cell(majority, percent(majority)), _NONE, _NONE),
+            _certificate_row("training set", record, "training"),
+            _certificate_row("held-out set", record, "held_out"),
+            (text_cell("majority class"), NO_CELL, NO_CELL, NO_CELL, majority, NO_CELL, NO_CELL),
         ),
         caption=(
             f"Certified risk of the decoded network, {spec.model.name} on {spec.task.name}. Bounds are rounded up. {signature}"
@@ -128,10 +131,15 @@ def certificate_table(certificate_file: CertificateFile, *, spec: RunSpec, signa
     )
 
 
-def ledger_table(message: Message, *, signature: str) -> Table:
+def ledger_table(message: Message, *, certificate_file: CertificateFile, signature: str) -> Table:
     """The account of bits."""
-    rows = [(_text(item.name), _bits(item.bits), _text(item.reason)) for item in message.complexity.ledger]
-    rows.append((_text("total"), _bits(message.complexity.num_bits), _text(f"a file of {message.num_bytes} bytes")))
+    record = Origin(CERTIFICATE, certificate_file)
+    rows = [
+        _ledger_row(record, f"training.complexity.ledger.{line}")
+        for line in range(len(certificate_file.training.complexity.ledger))
+    ]
+    total = record.cell("training.complexity.num_bits", bits_up)
+    rows.append((text_cell("total"), total, text_cell(f"a file of {message.num_bytes} bytes")))
     return Table(
         name="ledger",
         heads=("part", "bits", "what it names"),
@@ -141,49 +149,51 @@ def ledger_table(message: Message, *, signature: str) -> Table:
     )
 
 
+def _ledger_row(record: Origin, item: str) -> tuple[Cell, ...]:
+    return record.cell(f"{item}.name"), record.cell(f"{item}.bits", bits_up), record.cell(f"{item}.reason")
+
+
 def _accuracy_row(d: int, trials: Sequence[Trial]) -> tuple[Cell, ...]:
     accuracies = accuracies_of(trials)
-    mean = fmean(accuracies)
-    rate = trials[0].key.learning_rate
+    sources = tuple(Origin(TRIALS, trial).source("test.accuracy") for trial in trials)
+    summaries = {"mean": fmean(accuracies), "least": min(accuracies), "largest": max(accuracies)}
     return (
-        Cell(d, str(d)) if d else _text("full"),
+        Cell(d, str(d)) if d else text_cell("full"),
         Cell(len(accuracies), str(len(accuracies))),
-        Cell(rate, f"{rate!r}"),
-        *(Cell(value, percent(value)) for value in (mean, min(accuracies), max(accuracies))),
+        Origin(TRIALS, trials[0]).cell("key.learning_rate", repr),
+        *(Cell(value, percent(value), sources, how) for how, value in summaries.items()),
     )
 
 
 def _dimension_row(dimension: IntrinsicDimension) -> tuple[Cell, ...]:
-    accuracies = (dimension.baseline_accuracy, dimension.majority_accuracy, dimension.target_accuracy)
-    numbers = (dimension.value, dimension.lower, dimension.upper)
+    record = Origin(f"d90.{dimension.rule}.json", dimension)
+    accuracies = ("baseline_accuracy", "majority_accuracy", "target_accuracy")
     return (
-        _text(dimension.rule.replace("_", " ")),
-        *(_NONE if accuracy is None else Cell(accuracy, percent(accuracy)) for accuracy in accuracies),
-        # A censored value is the text itself, in the csv too.
-        *(Cell(text if number is None else number, text) for number, text in zip(numbers, dimension.printed(), strict=True)),
+        text_cell(dimension.rule.replace("_", " ")),
+        *(record.cell(accuracy, percent) for accuracy in accuracies),
+        *dimension_cells(record),
     )
 
 
-def _certificate_row(evidence: str, certificate: Certificate) -> tuple[Cell, ...]:
-    counted = Score(errors=certificate.evidence.errors, n=certificate.evidence.n)
-    return (
-        _text(evidence),
-        _text(certificate.family.replace("_", " ")),
-        Cell(counted.errors, str(counted.errors)),
-        Cell(counted.n, str(counted.n)),
-        Cell(counted.risk, percent(counted.risk)),
-        _bits(certificate.complexity.num_bits),
-        Cell(certificate.value, percent_up(certificate.value)),
+def dimension_cells(record: Origin) -> tuple[Cell, ...]:
+    """d90 and both ends of its interval. A censored value is the text itself, in the csv too."""
+    fields = ("value", "lower", "upper")
+    return tuple(
+        Cell(text if record.value(field) is None else record.value(field), text, (record.source(field),))
+        for field, text in zip(fields, record.value("printed")(), strict=True)
     )
 
 
-def _bits(bits: float) -> Cell:
-    """Code lengths enter a bound, so a fractional one goes up."""
-    return Cell(bits, str(int(bits)) if bits == int(bits) else round_up(bits, digits=1))
-
-
-def _text(text: str) -> Cell:
-    return Cell(text, text)
+def _certificate_row(evidence: str, record: Origin, part: str) -> tuple[Cell, ...]:
+    return (
+        text_cell(evidence),
+        record.cell(f"{part}.family", lambda family: family.replace("_", " ")),
+        record.cell(f"{part}.evidence.errors"),
+        record.cell(f"{part}.evidence.n"),
+        record.cell(f"{part}.evidence.risk", percent),
+        record.cell(f"{part}.complexity.num_bits", bits_up),
+        record.cell(f"{part}.value", percent_up),
+    )
 
 
 def _measured(certificate_file: CertificateFile, *, spec: RunSpec) -> str:
