@@ -121,4 +121,4 @@ def test_the_trace_leads_from_a_cell_to_its_field():
         assert entry["sha256"] == run.certificate_file.sha256
         found = Origin(entry["file"], run.certificate_file).value(entry["field"])
         assert str(found) == entry["stored"]
-    assert len(entries) == sum(bool(cell.sources) for row in table.rows for cell in row) == 11
+    assert len(entries) == sum(bool(cell.sources) for row in table.rows for cell in row) == 13

@@ -120,7 +120,7 @@ def test_the_three_formats_agree_and_carry_the_signature(written, name):
     for row, twin in zip(latex, markdown_rows(written[f"{name}.md"])[1:], strict=True):
         cells = [plain.get(cell, cell.removeprefix("{").removesuffix("}").replace(r"\(>\)", ">")) for cell in row]
         assert cells == twin
-    for suffix in ("tex", "md", "csv"):
+    for suffix in ("tex", "md", "csv", "html"):
         text = written[f"{name}.{suffix}"]
         for part in ("idbounds 0.1.0", "seeds 0, 1, 2", run.spec.sha256[:12], run.certificate_file.sha256[:12]):
             assert part in text
