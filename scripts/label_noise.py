@@ -1,0 +1,187 @@
+"""How many dimensions it takes to fit labels of which 0, 20 and 50 % are random: the MLP 784-200-200-10 on MNIST images.
+
+    python scripts/label_noise.py --data ../shared/data/mnist [--output docs/results/label_noise] [--runs runs/label_noise]
+
+A label is replaced, with the probability that is called noise, by one of the ten drawn at random (Zhang et al. 2017), in the
+1,000 training examples alone. Two dimensions are read off the same trials:
+
+- of the fit: errors are counted on the training examples, as they are labelled. The target is 0.9 of what full training reaches
+  on them, so this is how many dimensions memorising takes. The examples are fixed, and the interval holds their binomial noise
+  none the less, so it is wide rather than narrow.
+- of the test: errors on the 10,000 clean test images, target 0.9 of what full training on the same noisy labels reaches. That
+  is another question: full training learns the noise too, and is the worse for it.
+
+Learning rates are those that fit the training examples best. A run that was stopped goes on from its store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rate_first import accuracy_row, trials_of, write_table  # sets what must be set before torch is imported
+
+from idbounds.config import parse_config
+from idbounds.core.records import write_atomically
+from idbounds.core.streams import Stream
+from idbounds.core.values import IntrinsicDimension, Trial
+from idbounds.estimation import Point, choose_trials, intrinsic_dimension
+from idbounds.measurement.image_splits import read_idx_folder
+from idbounds.preparation import Run, load
+
+NOISES = (0, 20, 50)  # percent
+NUM_TRAIN, STEPS, SEEDS = 1000, 800, (0, 1, 2)
+DIMS = (50, 120, 300, 750, 1900, 4700)
+RATES, FULL_RATES = (4.0, 12.0), (1e-3, 3e-3)
+#: From the colour-blind safe set of Okabe and Ito; told apart by dashes too.
+STYLES = {0: ("#000000", "-"), 20: ("#0072b2", "--"), 50: ("#d55e00", "-.")}
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Bytes in the idx format: two zeros, 8 for unsigned bytes, the number of axes, and each axis as a big-endian integer."""
+    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    write_atomically(path, head + array.astype(np.uint8).tobytes())
+
+
+def with_noise(labels: np.ndarray, percent: int) -> np.ndarray:
+    """With this probability, a label drawn from all ten. More noise keeps what less noise has replaced."""
+    numbers = Stream(seed=0, purpose="label_noise").uint32(0, 2 * len(labels)) / 2**32  # in [0, 1)
+    replaced, drawn = numbers[: len(labels)] < percent / 100, np.floor(10 * numbers[len(labels) :])
+    return np.where(replaced, drawn.astype(labels.dtype), labels)
+
+
+def write_folder(folder: Path, data: Path, *, noise: int) -> None:
+    """The first images of the training part, under noisy labels, and the test part as it is."""
+    parts = read_idx_folder(data)
+    # A twentieth goes to the validation split of the library, which is not used.
+    first = parts["train"].take(range(NUM_TRAIN * 20 // 19 + 1))
+    for name, images, labels in (
+        ("train", first.images, with_noise(first.labels, noise)),
+        ("t10k", parts["test"].images, parts["test"].labels),
+    ):
+        write_idx(folder / f"{name}-images-idx3-ubyte", images)
+        write_idx(folder / f"{name}-labels-idx1-ubyte", labels)
+
+
+def prepared(noise: int, runs: Path, data: Path) -> Run:
+    """A run whose validation split is the training examples themselves: rates are chosen by the fit."""
+    folder = runs / f"data-{noise}"
+    write_folder(folder, data, noise=noise)
+    raw = {
+        "output": str((runs / f"noise-{noise}").resolve()),
+        "model": {"builtin": "mlp"},
+        "data": {
+            "name": f"MNIST, {noise} % of the training labels random",
+            "images": str(folder.resolve()),
+            "validation_fraction": 0.05,
+            "max_train": NUM_TRAIN,
+        },
+        "measurement": {
+            "parametrization": "full_weights",
+            "dims": DIMS,
+            "seeds": SEEDS,
+            "learning_rates": RATES,
+            "full_learning_rates": FULL_RATES,
+            "batch_size": 64,
+            "steps": STEPS,
+        },
+        "execution": {"threads": 1},
+    }
+    run = load(parse_config(raw, where="scripts/label_noise.py"))
+    task = run.spec.task.model_copy(update={"validation": run.spec.task.train})
+    return replace(run, spec=run.spec.model_copy(update={"task": task}), data={**run.data, "validation": run.data["train"]})
+
+
+def read_on_training(trials: Sequence[Trial]) -> list[Trial]:
+    """The same trials with the errors on the training examples as those that d90 is read off."""
+    return [trial.model_copy(update={"test": trial.validation}) for trial in trials]
+
+
+def dimension(run: Run, trials: Sequence[Trial], *, of: str) -> IntrinsicDimension:
+    split = run.spec.task.train if of == "fit" else run.spec.task.test
+    return intrinsic_dimension(
+        trials, parametrization="full_weights", majority_accuracy=1 - split.majority_errors / split.n, rule="paper"
+    )
+
+
+def rows_of(noise: int, what: str, points: Sequence[Point]) -> list[dict[str, object]]:
+    rates = {True: RATES, False: FULL_RATES}
+    return [{"noise (%)": noise, "accuracy of": what, **accuracy_row(point, rates=rates[bool(point.d)])} for point in points]
+
+
+def draw(path: Path, points: dict[int, Sequence[Point]], dimensions: dict[int, IntrinsicDimension]) -> None:
+    """Fit against d, one curve for each noise, with its target, d90 and interval; the same numbers give the same bytes."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"svg.hashsalt": "idbounds", "svg.fonttype": "path", "font.size": 9.0})
+        figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for noise, (color, dashes) in STYLES.items():
+            inside, d90 = [point for point in points[noise] if point.d], dimensions[noise]
+            axes.plot(
+                [point.d for point in inside],
+                [100 * point.accuracy for point in inside],
+                linestyle=dashes,
+                color=color,
+                marker="o",
+                markersize=3.5,
+                label=f"{noise} % random labels: d90 = {d90.printed()[0]}",
+            )
+            ends = d90.lower or d90.smallest_d, d90.upper or d90.largest_d
+            axes.plot(ends, [100 * d90.target_accuracy] * 2, color=color, linewidth=4, alpha=0.45, solid_capstyle="butt")
+        axes.set_xscale("log")
+        axes.set_xticks(DIMS, labels=[str(d) for d in DIMS])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("d, dimension of the random subspace")
+        axes.set_ylabel(f"training examples fitted (%), n = {NUM_TRAIN}")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(fontsize=7, frameon=False, loc="lower right")
+        content = BytesIO()
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "idbounds"})
+    write_atomically(path, content.getvalue())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=Path("docs/results/label_noise"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/label_noise"))
+    arguments = parser.parse_args()
+    points, dimensions = {}, {}
+    table, accuracy = [], []
+    for noise in NOISES:
+        run = prepared(noise, arguments.runs, arguments.data)
+        run.spec.write(arguments.output / f"spec.noise-{noise}.json")
+        trials = trials_of(run, dims=[0, *DIMS])
+        for what, seen in (("fit", read_on_training(trials)), ("test", trials)):
+            d90, chosen = dimension(run, seen, of=what), choose_trials(seen)
+            value, lower, upper = d90.printed()
+            table.append(
+                {
+                    "noise (%)": noise,
+                    "accuracy of": what,
+                    "full (%)": 100 * (d90.baseline_accuracy or 0.0),
+                    "target (%)": 100 * d90.target_accuracy,
+                    "d90": value,
+                    "lower": lower,
+                    "upper": upper,
+                }
+            )
+            accuracy += rows_of(noise, what, chosen)
+            if what == "fit":
+                points[noise], dimensions[noise] = chosen, d90
+    draw(arguments.output / "fit.svg", points, dimensions)
+    write_table(pd.DataFrame(table), arguments.output / "d90", as_text=("d90", "lower", "upper"))
+    write_table(pd.DataFrame(accuracy), arguments.output / "accuracy", as_text=("d", "learning rate"))
+
+
+if __name__ == "__main__":
+    main()
