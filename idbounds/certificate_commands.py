@@ -36,7 +36,7 @@ def certify(
     if message is not None and uncompressed:
         raise ConfigError(f"--uncompressed is about the run's own message; leave out --message {message}")
     console = Console()
-    run = opened(folder, config=_load(config), reporter=ProgressBar(console))
+    run = opened(folder, config=load_optional(config), reporter=ProgressBar(console))
     certificate, path = certify_file(run, message=message)
     print_certificate(console, certificate)
     typer.echo(f"wrote {path}")
@@ -61,7 +61,7 @@ def verify(
     from idbounds.verification import supported
     from idbounds.verification import verify as check
 
-    console, given = Console(), _load(config)
+    console, given = Console(), load_optional(config)
     if target is not None:
         outcome = check(target, message=message, spec=spec, config=given, unlabelled=unlabelled, reporter=ProgressBar(console))
         print_verification(console, outcome)
@@ -73,7 +73,8 @@ def verify(
     typer.echo("no certificate was given: this is what the message supports on this machine")
 
 
-def _load(path: Path | None) -> Config | None:
+def load_optional(path: Path | None) -> Config | None:
+    """The configuration that was given, if one was."""
     from idbounds.config import load_config
 
     return None if path is None else load_config(path)

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from idbounds.certificate_commands import certify, verify
+from idbounds.compress_commands import compress
 from idbounds.core.errors import ConfigError, IdboundsError
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
     typer.echo(f"wrote {path}; edit it, then: idbounds run {path}")
 
 
+app.command()(compress)
 app.command()(certify)
 app.command()(verify)
 

@@ -1,76 +1,190 @@
-"""From trials to a message: the most promising one, trained on with the rounding in place."""
+"""From finished trials to the message with the smallest bound that a search finds.
+
+The search trains candidates: the coefficients of a trial, or of a candidate before, trained on at one step of the quantiser
+and one price of a bit. Each is written, decoded and its errors on the training set are counted. All of that is free: the
+bound holds for every message of the code at once, and the message pays for everything that its decoder needs.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from idbounds.bounds import BOUNDS
-from idbounds.codes import encode_message, step_grid
+from idbounds.candidates import Candidates, Proposal, Tried, bound_of, point_of
+from idbounds.certification import count
+from idbounds.claims import decode_bounded
+from idbounds.codes import step_grid
 from idbounds.core.errors import ConfigError
-from idbounds.core.units import bits_to_nats
+from idbounds.core.frontier import Frontier, FrontierPoint
 from idbounds.core.values import RunSpec, Trial
-from idbounds.measurement.batch_statistics import require_unchanged_statistics
+from idbounds.folders import FRONTIER_FILE, MESSAGE_FILE, read_message
 from idbounds.measurement.keys import FULL_FINE_TUNING
 from idbounds.measurement.store import TrialStore
-from idbounds.measurement.tasks import task_by_name
-from idbounds.measurement.training import train
 from idbounds.preparation import Run
 
-#: The step of the quantiser in standard deviations of the coefficients, and the entropy in bits of a Gaussian
-#: coefficient rounded to it: log2(sqrt(2 pi e) / step). The second ranks trials and enters no bound.
-_STEP_IN_DEVIATIONS = 0.5
+#: The first step of the quantiser in standard deviations of a trial's coefficients, and the bits of a Gaussian coefficient
+#: rounded to it: log2(sqrt(2 pi e) / step). The second ranks trials and gives the first price; it enters no bound.
+_STEP_IN_DEVIATIONS = 1.0
 _BITS_PER_COORDINATE = math.log2(math.sqrt(2 * math.pi * math.e) / _STEP_IN_DEVIATIONS)
+#: So many trials have a candidate of their own before the best one is improved.
+_FIRST_TRIALS = 3
 
 
-def compress(run: Run, *, trials: Sequence[Trial]) -> bytes:
-    """Train the most promising trial on with the rounding in place, and write it as a message.
+@dataclass(frozen=True)
+class Move:
+    """How a candidate follows from another one: a coarser grid, another price of a bit, both, or neither and longer."""
 
-    The trial is chosen on the validation split; d, seed and step are in the message and paid for, so the
-    choice needs no further charge.
+    title: str
+    octaves: float = 0.0
+    price: float = 1.0
+
+
+#: Tried from the best candidate in this order, then from the second best, and so on.
+MOVES = (
+    Move("trained on"),
+    Move("coarser", octaves=0.5),
+    Move("dearer bits", price=2.0),
+    Move("finer", octaves=-0.5),
+    Move("cheaper bits", price=0.5),
+)
+
+
+def compress(run: Run, *, trials: Sequence[Trial], say: Callable[[str], None] | None = None) -> bytes:
+    """The message with the smallest bound of those that were tried; all are written to the run's frontier.json.
+
+    d, seed, step, code and coefficients are in the message and paid for, so the choice needs no further charge. Candidates are
+    kept in the run's store: a second call trains none of them again, and one with a larger budget goes on. A message that
+    lies in the folder is one of those to choose from.
+
+    Raises ConfigError if no subspace trial finished, or training fails wherever it starts.
     """
-    chosen = choose_trial(run.spec, trials=trials)
-    key, settings = chosen.key, run.spec.training
-    subspace = run.make_subspace(d=key.d, seed=key.seed)
+    say = say or run.reporter.say
+    ranked = rank_trials(run.spec, trials=trials)
     with TrialStore(run.store) as store:
-        subspace.set_coordinates(store.vector(str(chosen.vector_sha256)))
-    quantizer = step_grid(run.spec)
-    index = quantizer.nearest_index(_STEP_IN_DEVIATIONS * float(subspace.theta_d.detach().std()))
-    step = quantizer.step(index)
-    subspace.rounding_step = step
-    run.reporter.plan(steps=settings.quantization_steps)
-    run.reporter.begin(label="message", d=key.d, seed=key.seed)
-    train(
-        subspace,
-        [subspace.theta_d],
-        data=run.data["train"],
-        validation=run.data["validation"],
-        # Adam moves a coordinate by at most its rate in each step, half of that on average over the schedule:
-        # in all half a quantiser's step, enough to round any coordinate the other way and no more.
-        learning_rate=step / settings.quantization_steps,
-        steps=settings.quantization_steps,
-        seed=key.seed,
-        # The rate is right for Adam and a decay to 0, so the rounding is trained by these whatever trained the trial.
-        settings=settings.model_copy(update={"optimizer": "AdamW", "optimizer_options": {}, "schedule": "linear"}),
-        task=task_by_name(run.spec.learning_task),
-        progress=lambda number, steps, loss: run.reporter.step(step=number, steps=steps, loss=loss),
+        search = _Search(run, Candidates(run, store), ranked)
+        tried = search.all()
+    points = {one.content: one.point for one in tried}
+    earlier = _earlier(run, known=points)
+    points |= earlier
+    best = min(points, key=lambda content: (points[content].bound, points[content].bits))
+    ordered = sorted(points.values(), key=lambda point: (point.bits, point.errors))
+    Frontier(spec_sha256=run.spec.sha256, points=tuple(ordered), chosen=ordered.index(points[best])).write(
+        run.folder / FRONTIER_FILE
     )
-    require_unchanged_statistics(subspace, theta_0=run.pretrained.model)
-    quantized = quantizer.quantize(subspace.theta_d.detach().cpu().numpy(), step=step)
-    return encode_message(quantized=quantized, step_index=index, d=key.d, seed=key.seed, spec=run.spec)
+    if best in earlier:
+        say(f"the message that was there is kept: no candidate has a bound below its {points[best].bound:.4f}")
+    return best
 
 
-def choose_trial(spec: RunSpec, *, trials: Sequence[Trial]) -> Trial:
-    """The finished subspace trial with the smallest predicted bound: validation risk, and bits as of a Gaussian."""
+def rank_trials(spec: RunSpec, *, trials: Sequence[Trial]) -> list[Trial]:
+    """The finished subspace trials by predicted bound: validation risk, and bits as of a Gaussian. Never by the test part."""
     finished = [trial for trial in trials if trial.status == "finished" and trial.key.method != FULL_FINE_TUNING]
     if not finished:
         reasons = sorted({trial.reason for trial in trials if trial.reason})
         raise ConfigError(f"no subspace trial finished, so there is nothing to certify: {'; '.join(reasons) or 'none was run'}")
+    return sorted(finished, key=lambda trial: bound_of(spec, errors=_errors(spec, trial), bits=_bits(trial)))
+
+
+def price_of_a_bit(spec: RunSpec, *, errors: int, bits: float, loss: float) -> float:
+    """What a bit costs in units of the training loss where the bound has these errors and bits.
+
+    Formula: (dB/dK) / (dB/dr) · loss / r, with the bound B as a function of K bits and the training risk r = errors / n, both
+    derivatives as differences. The loss stands in for the risk in proportion: as one falls by a hundredth, so does the other.
+    """
     n = spec.task.train.n
+    errors = min(max(errors, 1), n - 1)
+    more_bits, more_errors = max(1.0, bits / 50), max(1, min(errors // 50, n - errors))
+    here = bound_of(spec, errors=errors, bits=bits)
+    by_bits = (bound_of(spec, errors=errors, bits=bits + more_bits) - here) / more_bits
+    by_risk = (bound_of(spec, errors=errors + more_errors, bits=bits) - here) / (more_errors / n)
+    # Where the bound is 1 whatever is changed, its derivatives say nothing; a bit is then worth what it is in the limit.
+    ratio = by_bits / by_risk if by_risk > 0 else math.log(2) / n
+    return ratio * loss / (errors / n)
 
-    def predicted(trial: Trial) -> float:
-        risk = trial.validation.risk if trial.validation is not None else 1.0
-        nats = bits_to_nats(_BITS_PER_COORDINATE * trial.key.d)
-        return float(BOUNDS["occam_binomial"].from_counts(errors=round(risk * n), n=n, complexity_nats=nats, delta=spec.delta))
 
-    return min(finished, key=predicted)
+class _Search:
+    """Best first: a candidate from each of the first trials, then every move from the best, from the second best, ..."""
+
+    def __init__(self, run: Run, candidates: Candidates, trials: Sequence[Trial]) -> None:
+        self._run, self._candidates, self._trials = run, candidates, trials
+        self._grid, self._options = step_grid(run.spec), run.config.compression
+        self._seen: set[Proposal] = set()
+        self.tried: list[Tried] = []
+
+    def all(self) -> list[Tried]:
+        """Every candidate of the budget, in the order in which they were tried."""
+        options, begun = self._options, time.monotonic()
+        steps = options.steps or self._run.spec.training.quantization_steps
+        for number, proposal in enumerate(self._proposals(steps)):
+            late = options.minutes is not None and time.monotonic() - begun > 60 * options.minutes
+            if number >= options.candidates or (late and self.tried and not self._candidates.is_kept(proposal)):
+                break
+            self._run.reporter.plan(steps=steps)
+            made = self._candidates.make(proposal)
+            if made is not None:
+                self.tried.append(made)
+        if not self.tried:
+            raise ConfigError("training failed from every trial, so there is nothing to certify; train at smaller rates")
+        return self.tried
+
+    def _proposals(self, steps: int) -> Iterator[Proposal]:
+        for trial in self._trials[:_FIRST_TRIALS]:
+            yield self._new(self._first(trial, steps))
+        while (following := self._following(steps)) is not None:
+            yield self._new(following)
+
+    def _new(self, proposal: Proposal) -> Proposal:
+        self._seen.add(replace(proposal, tried_as=""))
+        return proposal
+
+    def _first(self, trial: Trial, steps: int) -> Proposal:
+        return Proposal(
+            trial=trial,
+            start_sha256=str(trial.vector_sha256),
+            step_index=self._grid.nearest_index(_STEP_IN_DEVIATIONS * self._candidates.spread(trial)),
+            price=price_of_a_bit(
+                self._run.spec, errors=_errors(self._run.spec, trial), bits=_bits(trial), loss=trial.final_loss or 1.0
+            ),
+            steps=steps,
+            tried_as="from the trial",
+        )
+
+    def _following(self, steps: int) -> Proposal | None:
+        for base in sorted(self.tried, key=lambda one: one.point.bound):
+            for move in MOVES:
+                proposal = self._moved(base, move, steps)
+                if replace(proposal, tried_as="") not in self._seen:
+                    return proposal
+        return None
+
+    def _moved(self, base: Tried, move: Move, steps: int) -> Proposal:
+        return replace(
+            base.proposal,
+            start_sha256=str(base.candidate.vector_sha256),
+            step_index=base.proposal.step_index - round(move.octaves * self._grid.PER_OCTAVE),
+            price=base.proposal.price * move.price,
+            steps=steps,
+            tried_as=move.title,
+        )
+
+
+def _earlier(run: Run, *, known: dict[bytes, FrontierPoint]) -> dict[bytes, FrontierPoint]:
+    """The message that lies in the folder, counted, unless it is one of the candidates."""
+    path = run.folder / MESSAGE_FILE
+    if not path.exists() or (content := read_message(path)) in known:
+        return {}
+    decoded = decode_bounded(content, spec=run.spec)
+    score = count(decoded, make_subspace=run.make_subspace, data=run.data).train
+    return {content: point_of(run.spec, decoded.message, score, "the message before")}
+
+
+def _errors(spec: RunSpec, trial: Trial) -> int:
+    """Training errors of a trial if they are as frequent as on the validation split."""
+    risk = trial.validation.risk if trial.validation is not None else 1.0
+    return round(risk * spec.task.train.n)
+
+
+def _bits(trial: Trial) -> float:
+    return _BITS_PER_COORDINATE * trial.key.d

@@ -146,6 +146,18 @@ class CertificateSection(Section):
     delta: float = Field(default=0.05, gt=0, lt=1)
 
 
+class CompressionSection(Section):
+    """How long `compress` looks for the smallest bound. No part of the specification: it does not enter the decoder.
+
+    `candidates` are trained for `steps` each (by default the specification's quantization_steps); after `minutes` no
+    further one is begun.
+    """
+
+    candidates: Size = 8
+    steps: Size | None = None
+    minutes: Positive | None = None
+
+
 class ExecutionSection(Section):
     """Who trains, and how often a failed trial is tried again. No part of the specification."""
 
@@ -181,6 +193,7 @@ class Config(Section):
     measurement: MeasurementSection = MeasurementSection()
     execution: ExecutionSection = ExecutionSection()
     certificate: CertificateSection = CertificateSection()
+    compression: CompressionSection = CompressionSection()
 
     @model_validator(mode="after")
     def _model_takes_the_data(self) -> Self:

@@ -11,16 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from idbounds.claims import Verification
+from idbounds.core.frontier import Frontier
 from idbounds.core.values import (
     Certificate,
     CertificateFile,
     IntrinsicDimension,
+    Message,
     RiskCertificate,
     RunSpec,
     Trial,
     UncompressedCertificate,
 )
-from idbounds.folders import MESSAGE_FILE
+from idbounds.folders import FRONTIER_FILE, MESSAGE_FILE
 from idbounds.forecast import Forecast
 from idbounds.pipeline import Result
 from idbounds.reporting import percent, percent_up
@@ -92,8 +94,34 @@ def print_result(console: Console, result: Result) -> None:
         f"{message.complexity.num_bits:.0f} of its bits depend on the data "
         f"(d = {message.d}, seed {message.seed}, step {message.step:.4g})",
     )
+    print_frontier(console, result.frontier)
     print_certificate(console, certificate)
     _say(console, f"\nFiles: {', '.join(sorted(result.files))}")
+
+
+def print_frontier(console: Console, frontier: Frontier) -> None:
+    """The messages that no other beats in bits and errors both, the chosen one marked."""
+    table = Table(title="\nmessages that were tried and that no other beats in bits and errors both", title_justify="left")
+    for head in ("", "d", "seed", "step", "tried as", "bits", "errors", "true risk at most"):
+        table.add_column(head, justify="left" if head in ("", "tried as") else "right")
+    chosen = frontier.points[frontier.chosen]
+    for point in frontier.efficient():
+        numbers = (f"{point.bits:.0f}", f"{point.errors} ({percent(point.errors / point.n)} %)", f"{percent_up(point.bound)} %")
+        mark = "chosen" if point == chosen else ""
+        table.add_row(mark, str(point.d), str(point.seed), f"{point.step:.4g}", point.tried_as, *numbers)
+    console.print(table)
+    _say(console, f"{len(frontier.points)} messages were tried, all of them in {FRONTIER_FILE}")
+
+
+def print_ledger(console: Console, message: Message) -> None:
+    """What each part of a message costs."""
+    table = Table(title=f"\nthe message: {message.num_bytes} bytes", title_justify="left")
+    for head in ("part", "bits", "why"):
+        table.add_column(head, justify="right" if head == "bits" else "left")
+    for item in message.complexity.ledger:
+        table.add_row(item.name, f"{item.bits:.1f}", item.reason)
+    table.add_row("total", f"{message.complexity.num_bits:.0f}", "")
+    console.print(table)
 
 
 def print_certificate(console: Console, certificate: CertificateFile) -> None:

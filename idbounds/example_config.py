@@ -63,7 +63,7 @@ length_bucketing = false           # batches of texts of like length: less paddi
 # evaluate_every = 50              # count validation errors every so many steps and keep the weights with the fewest
 # patience = 3                     # stop after so many counts without improvement
 steps = 300                        # training steps of each trial
-quantization_steps = 150           # further steps with the rounding in place, for the message
+quantization_steps = 150           # further steps with the rounding in place, for each message that is tried
 
 [execution]
 executor = "in_process"            # "processes": several trials at a time on this machine; "ray": on many (extra idbounds[ray])
@@ -75,6 +75,11 @@ device = "cpu"                     # where trials are trained; "cuda"
 # ray_cpus = 1.0                   # that a trial takes
 # ray_gpus = 0.5                   # that a trial takes; 0.5 puts two on one GPU
 # report_to = ["tensorboard"]      # and "wandb", "mlflow", "trackio": extras of the same names
+
+[compression]
+candidates = 8                     # messages that are trained and written in the search for the smallest bound
+# steps = 600                      # training steps of each, instead of quantization_steps
+# minutes = 30                     # begin no further one after so long
 
 [certificate]
 delta = 0.05                       # the bound holds with probability 1 - delta

@@ -10,6 +10,7 @@ from idbounds.core.json_file import read_bounded, read_json
 from idbounds.preparation import CONFIG_FILE
 
 MESSAGE_FILE, CERTIFICATE_FILE, UNCOMPRESSED_FILE = "message.idb", "certificate.json", "uncompressed.json"
+FRONTIER_FILE = "frontier.json"
 
 #: Of a message: a billion bits, which is some bits for each weight of the largest models that are trained on one machine.
 _MOST_BYTES = 2**27

@@ -14,11 +14,13 @@ from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.dimensions import dimensions_of
 from idbounds.estimation import SearchPlan
 from idbounds.measurement.executors import Executor, InProcess, Processes, RayTasks
+from idbounds.measurement.keys import Keys, planned_keys
 from idbounds.measurement.searching import search
 from idbounds.measurement.store import TrialStore
 from idbounds.measurement.sweep import Sweep
 from idbounds.measurement.trials import TrialRunner
 from idbounds.preparation import Run
+from idbounds.status import trials_of
 from idbounds.tracking import Tracking
 
 #: Seeds of full fine-tuning before a search refines anything; as SearchPlan's default, or what seeds there are.
@@ -52,6 +54,13 @@ def measure(run: Run) -> list[Trial]:
         if not run.config.measurement.search:
             return sweep.run()
         return search(sweep, _plan(run, parallel=executor.parallel), menu=run.spec.menu.dims, say=reporter.say)
+
+
+def stored_trials(run: Run) -> list[Trial]:
+    """What the run's store holds of its trials; trains nothing."""
+    planned = None if run.config.measurement.search else planned_keys(run.spec)
+    with TrialStore(run.store) as store:
+        return trials_of(store, Keys(run.spec), planned)
 
 
 def estimate(run: Run, *, trials: Sequence[Trial]) -> tuple[IntrinsicDimension, ...]:

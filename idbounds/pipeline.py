@@ -1,6 +1,6 @@
 """The one door between measurement and theory: from a configuration to trials, d90, a message and a certificate.
 
-A run is a folder: config.json, spec.json, trials.sqlite, vectors/, d90.*.json, message.idb,
+A run is a folder: config.json, spec.json, trials.sqlite, vectors/, d90.*.json, frontier.json, message.idb,
 certificate.json, tables and a figure. Steps write as they finish, and a second run takes up where the
 first one stopped.
 """
@@ -8,16 +8,19 @@ first one stopped.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from idbounds.certification import certify as certify  # steps of the pipeline, in files of their own
 from idbounds.compression import compress as compress
-from idbounds.config import Config
+from idbounds.config import CompressionSection, Config
+from idbounds.core.frontier import Frontier
 from idbounds.core.values import CertificateFile, IntrinsicDimension, Message, RunSpec, Trial
+from idbounds.folders import FRONTIER_FILE
 from idbounds.measurement.progress import Reporter
 from idbounds.measuring import estimate as estimate
 from idbounds.measuring import measure as measure
+from idbounds.measuring import stored_trials
 from idbounds.preparation import Run as Run
 from idbounds.preparation import prepare as prepare
 from idbounds.reporting import plot_accuracy, write_tables
@@ -36,11 +39,28 @@ class Result:
     certificate: CertificateFile
     files: Mapping[str, Path]
 
+    @property
+    def frontier(self) -> Frontier:
+        """What the search for the message tried."""
+        return Frontier.read(self.files[FRONTIER_FILE])
+
 
 def run(config: Config, *, reporter: Reporter | None = None) -> Result:
     """The whole path: trials, d90, message, certificate, tables and figure, all written to `config.output`."""
     prepared = prepare(config, reporter=reporter)
-    trials = measure(prepared)
+    return _finish(prepared, measure(prepared))
+
+
+def compress_run(run: Run, *, options: CompressionSection | None = None) -> Result:
+    """The search for a message, its certificate, tables and figure anew, from the trials in a run's store; trains no trial.
+
+    `options` instead of those of its configuration. Raises ConfigError as `estimate` does where trials are missing.
+    """
+    config = run.config if options is None else run.config.model_copy(update={"compression": options})
+    return _finish(replace(run, config=config), stored_trials(run))
+
+
+def _finish(prepared: Run, trials: Sequence[Trial]) -> Result:
     dimensions = estimate(prepared, trials=trials)
     content = compress(prepared, trials=trials)
     certificate, message = certify(prepared, content=content)
@@ -67,4 +87,4 @@ def publish(
         code=f"uniform step, {message.code}",
     )
     figure = plot_accuracy(run.folder / FIGURE_FILE, spec=run.spec, dimensions=dimensions, trials=trials)
-    return {**tables, FIGURE_FILE: figure}
+    return {**tables, FIGURE_FILE: figure, FRONTIER_FILE: run.folder / FRONTIER_FILE}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from idbounds.config import CertificateSection, Config, DataSection, MeasurementSection, ModelSection
+from idbounds.config import CertificateSection, CompressionSection, Config, DataSection, MeasurementSection, ModelSection
 
 
 def quickstart_config(
@@ -19,6 +19,7 @@ def quickstart_config(
     seeds: tuple[int, ...] = (0, 1),
     steps: int = 32,
     quantization_steps: int = 20,
+    candidates: int = 6,
     max_examples: int | None = None,
 ) -> Config:
     """The demonstration run, writing to `output`; smaller sizes make it a matter of seconds. Needs the extra ``demo``.
@@ -28,7 +29,8 @@ def quickstart_config(
         dims: the grid of d.
         seeds: of projections, orders of examples and dropout.
         steps: of each trial.
-        quantization_steps: further steps with the rounding in place.
+        quantization_steps: further steps with the rounding in place, for each message that is tried.
+        candidates: how many messages are tried.
         max_examples: at most so many in each split.
     """
     return Config(
@@ -54,4 +56,5 @@ def quickstart_config(
             quantization_steps=quantization_steps,
         ),
         certificate=CertificateSection(delta=0.05),
+        compression=CompressionSection(candidates=candidates),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from idbounds.config import Config, parse_config
 from idbounds.core.errors import ConfigError, DataError
-from idbounds.core.values import IntrinsicDimension, RunSpec, Trial
+from idbounds.core.values import IntrinsicDimension, RunSpec, Trial, TrialKey
 from idbounds.dimensions import dimensions_of
 from idbounds.estimation import Point, choose_trials
 from idbounds.measurement.keys import Keys, planned_keys
@@ -107,15 +107,16 @@ def status_of(folder: Path) -> Status:
     if not (place / "trials.sqlite").exists():
         return Status(spec, None if planned is None else len(planned), (), (), (), "nothing was trained yet", time.time())
     with TrialStore(place) as store:
-        wanted = None if planned is None else set(planned)
-        trials = [trial for trial in store.trials() if _is_of(trial, keys) and (wanted is None or trial.key in wanted)]
+        trials = trials_of(store, keys, planned)
         running = tuple(one for one in store.running() if keys.belongs(one.key) and one.key not in {t.key for t in trials})
     dimensions, undecided = _dimensions(spec, trials)
     return Status(spec, None if planned is None else len(planned), tuple(trials), running, dimensions, undecided, time.time())
 
 
-def _is_of(trial: Trial, keys: Keys) -> bool:
-    return keys.belongs(trial.key)
+def trials_of(store: TrialStore, keys: Keys, planned: Sequence[TrialKey] | None) -> list[Trial]:
+    """The trials of a run among those in its store: the planned ones, or for a search all that belong to it."""
+    wanted = None if planned is None else set(planned)
+    return [trial for trial in store.trials() if keys.belongs(trial.key) and (wanted is None or trial.key in wanted)]
 
 
 def _dimensions(spec: RunSpec, trials: Sequence[Trial]) -> tuple[tuple[IntrinsicDimension, ...], str]:

@@ -35,6 +35,7 @@ def tiny(output: Path, **data: object) -> Config:
         update={
             "model": config.model.model_copy(update={"max_length": 8}),
             "data": config.data.model_copy(update={**limits, **data}),
+            "compression": config.compression.model_copy(update={"candidates": 4}),
             "measurement": config.measurement.model_copy(update=sizes),
         }
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
+from idbounds.core.candidate import Candidate, CandidateKey
 from idbounds.core.errors import ConfigError, DataError
 from idbounds.core.records import write_atomically
 from idbounds.core.values import Trial, TrialKey
@@ -99,6 +100,19 @@ class TrialStore:
             self._database.execute("DELETE FROM running WHERE key = ?", (trial.key.sha256,))
         return trial
 
+    def candidate(self, key: CandidateKey) -> Candidate | None:
+        """The candidate of this key, or None."""
+        row = self._database.execute("SELECT record FROM candidates WHERE key = ?", (key.sha256,)).fetchone()
+        return None if row is None else Candidate.from_dict(json.loads(row[0]))
+
+    def add_candidate(self, candidate: Candidate) -> Candidate:
+        """Keep a candidate and return it."""
+        with self._writing():
+            self._database.execute(
+                "INSERT OR REPLACE INTO candidates VALUES (?, ?)", (candidate.key.sha256, candidate.canonical_json())
+            )
+        return candidate
+
     def begin(self, key: TrialKey) -> None:
         """Say that this process has begun a trial. For readers only: nothing is skipped because of it."""
         with self._writing():
@@ -145,6 +159,8 @@ class TrialStore:
     def _make_tables(self) -> None:
         with self._database:
             self._database.execute("CREATE TABLE IF NOT EXISTS trials (key TEXT PRIMARY KEY, record TEXT NOT NULL)")
+            # Older versions do not look at this table, so it needs no new number.
+            self._database.execute("CREATE TABLE IF NOT EXISTS candidates (key TEXT PRIMARY KEY, record TEXT NOT NULL)")
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS running (key TEXT PRIMARY KEY, record TEXT NOT NULL, "
                 "since REAL NOT NULL, process INTEGER NOT NULL, host TEXT NOT NULL)"

@@ -24,6 +24,9 @@ from idbounds.measurement.tasks import TASKS, LearningTask
 #: Called after each step with (step, steps, loss).
 Progress = Callable[[int, int, float], None]
 
+#: What is added to the loss of each step, from (step, steps): a scalar with gradient.
+Cost = Callable[[int, int], Tensor]
+
 _DEFAULT_TASK = TASKS["sequence_classification"]
 
 
@@ -39,6 +42,7 @@ def train(
     task: LearningTask = _DEFAULT_TASK,
     validation: Data | None = None,
     progress: Progress | None = None,
+    cost: Cost | None = None,
 ) -> float:
     """Lower the task's loss by the optimizer and schedule of the settings; returns the mean loss of the last tenth.
 
@@ -55,6 +59,7 @@ def train(
         task: the loss.
         validation: examples for `settings.evaluate_every`; the weights with the fewest errors on them are kept.
         progress: is told of every step.
+        cost: of the trained numbers themselves, added to the loss of each step; it is no part of the loss that is returned.
 
     Raises:
         TrainingError: the loss or its gradient is NaN or infinite, or memory is short.
@@ -86,6 +91,8 @@ def train(
             optimizer.zero_grad()
             batch_parts = [data.batch(part) for part in parts(indices, size=settings.micro_batch_size)]
             losses.append(_gradient(model, batch_parts, device=device, task=task, precision=precision))
+            if cost is not None:
+                precision.backward(cost(step, steps))
             _require_finite("loss", losses[-1], step=step, learning_rate=learning_rate)
             precision.true_gradients(optimizer)
             norm = float(nn.utils.clip_grad_norm_(trained, settings.clip_norm))
