@@ -14,6 +14,7 @@ from idbounds.codes import DecodedMessage
 from idbounds.comparison import require_same_parents
 from idbounds.config import Config
 from idbounds.core.records import write_atomically
+from idbounds.core.run_files import SPEC_FILE
 from idbounds.core.values import CertificateFile, Evaluation, Message, RunSpec
 from idbounds.folders import CERTIFICATE_FILE, MESSAGE_FILE, certificate_path, own_config, read_message
 from idbounds.measurement.batches import Data
@@ -22,7 +23,7 @@ from idbounds.measurement.subspace import Subspace
 from idbounds.measurement.tasks import task_by_name
 from idbounds.measurement.training import count_errors
 from idbounds.measurement.trials import SubspaceMaker
-from idbounds.preparation import SPEC_FILE, Run, load
+from idbounds.preparation import Run, load
 from idbounds.provenance import provenance
 
 

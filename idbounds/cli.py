@@ -18,6 +18,7 @@ from rich.console import Console
 from idbounds.certificate_commands import certify, verify
 from idbounds.compress_commands import compress
 from idbounds.core.errors import ConfigError, IdboundsError
+from idbounds.output_commands import cite, table
 
 if TYPE_CHECKING:
     from idbounds.config import Config
@@ -145,6 +146,8 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
 app.command()(compress)
 app.command()(certify)
 app.command()(verify)
+app.command()(table)
+app.command()(cite)
 
 
 @app.command()

@@ -68,7 +68,7 @@ def compare(claimed: CertificateFile, found: CertificateFile) -> tuple[Compariso
     comparisons = [Comparison("SHA-256 of the message", claimed.message_sha256, found.message_sha256)]
     for label, one, two in (("training", claimed.training, found.training), ("held-out", claimed.held_out, found.held_out)):
         comparisons += [Comparison(f"{label} {what}", read(one), read(two)) for what, read in _CLAIMS.items()]
-        proven = one.value if _same_bound(one, two, proved_by=claimed.proved_by) else two.value
+        proven = one.value if same_bound(one, two, proved_by=claimed.proved_by) else two.value
         comparisons.append(Comparison(f"{label} bound", one.value, proven))
     comparisons.append(Comparison("majority-class error", claimed.majority_error, found.majority_error))
     for what, read_more in _LATER_CLAIMS.items():
@@ -78,7 +78,7 @@ def compare(claimed: CertificateFile, found: CertificateFile) -> tuple[Compariso
     return tuple(comparisons)
 
 
-def _same_bound(claimed: Certificate, found: Certificate, *, proved_by: str) -> bool:
+def same_bound(claimed: Certificate, found: Certificate, *, proved_by: str) -> bool:
     """Equal in every bit; or equal but for the proof, which one of the two machines has no python-flint for."""
     if claimed.value == found.value:
         return True

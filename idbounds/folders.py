@@ -7,10 +7,11 @@ from pathlib import Path
 from idbounds.config import Config, parse_config
 from idbounds.core.errors import DataError
 from idbounds.core.json_file import read_bounded, read_json
-from idbounds.preparation import CONFIG_FILE
-
-MESSAGE_FILE, CERTIFICATE_FILE, UNCOMPRESSED_FILE = "message.idb", "certificate.json", "uncompressed.json"
-FRONTIER_FILE = "frontier.json"
+from idbounds.core.run_files import CERTIFICATE_FILE as CERTIFICATE_FILE  # the names that callers of this module need too
+from idbounds.core.run_files import CONFIG_FILE
+from idbounds.core.run_files import FRONTIER_FILE as FRONTIER_FILE
+from idbounds.core.run_files import MESSAGE_FILE as MESSAGE_FILE
+from idbounds.core.run_files import UNCOMPRESSED_FILE as UNCOMPRESSED_FILE
 
 #: Of a message: a billion bits, which is some bits for each weight of the largest models that are trained on one machine.
 _MOST_BYTES = 2**27

@@ -10,6 +10,7 @@ import torch
 
 from idbounds.config import ExecutionSection
 from idbounds.core.errors import ConfigError
+from idbounds.core.run_files import d90_file
 from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.dimensions import dimensions_of
 from idbounds.estimation import SearchPlan
@@ -67,7 +68,7 @@ def estimate(run: Run, *, trials: Sequence[Trial]) -> tuple[IntrinsicDimension, 
     """d90 under each rule, written to the run's folder."""
     dimensions = dimensions_of(run.spec, trials=trials)
     for dimension in dimensions:
-        dimension.write(run.folder / f"d90.{dimension.rule}.json")
+        dimension.write(run.folder / d90_file(dimension.rule))
     return dimensions
 
 

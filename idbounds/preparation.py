@@ -13,6 +13,7 @@ from idbounds.codes import check_menu
 from idbounds.config import Config
 from idbounds.core.errors import ConfigError
 from idbounds.core.records import write_atomically
+from idbounds.core.run_files import CONFIG_FILE, SPEC_FILE
 from idbounds.core.values import Menu, RunSpec, Task, TrainingSpec
 from idbounds.loading import load_model, load_splits, task_of
 from idbounds.measurement.batches import Data
@@ -23,8 +24,6 @@ from idbounds.measurement.progress import Reporter, Silent
 from idbounds.measurement.searching import search_menu
 from idbounds.measurement.trials import SubspaceMaker, TrialRunner
 from idbounds.projections import projection_family
-
-SPEC_FILE, CONFIG_FILE = "spec.json", "config.json"
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from idbounds.config import Config, parse_config
 from idbounds.core.errors import ConfigError, DataError
+from idbounds.core.run_files import CONFIG_FILE, SPEC_FILE
 from idbounds.core.values import IntrinsicDimension, RunSpec, Trial, TrialKey
 from idbounds.dimensions import dimensions_of
 from idbounds.estimation import Point, choose_trials
 from idbounds.measurement.keys import Keys, planned_keys
 from idbounds.measurement.store import Running, TrialStore
-from idbounds.preparation import CONFIG_FILE, SPEC_FILE
 from idbounds.reporting import percent
 
 

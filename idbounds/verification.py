@@ -8,10 +8,11 @@ from pathlib import Path
 from idbounds.certification import check_on
 from idbounds.claims import Verification
 from idbounds.config import Config
+from idbounds.core.run_files import SPEC_FILE
 from idbounds.core.values import CertificateFile, RunSpec
 from idbounds.folders import CERTIFICATE_FILE, MESSAGE_FILE, UNCOMPRESSED_FILE, own_config, read_message
 from idbounds.measurement.progress import Reporter
-from idbounds.preparation import SPEC_FILE, load
+from idbounds.preparation import load
 from idbounds.uncompressed import verify_uncompressed
 
 

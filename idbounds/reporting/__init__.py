@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idbounds.reporting.bibliography import references, used_keys, write_bibliography
+from idbounds.reporting.bibliography import references, used_keys
 from idbounds.reporting.plots import plot_accuracy
 from idbounds.reporting.rounding import percent, percent_up, round_up
 from idbounds.reporting.tables import write_tables
@@ -14,6 +14,5 @@ __all__ = [
     "references",
     "round_up",
     "used_keys",
-    "write_bibliography",
     "write_tables",
 ]

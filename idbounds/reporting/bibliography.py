@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
-from idbounds.core.records import write_atomically
 from idbounds.core.values import RunSpec
 
 #: What every run uses: the software, the measurement, the random streams, the code.
@@ -76,8 +74,15 @@ def used_keys(spec: RunSpec, *, sources: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(keys))
 
 
-def write_bibliography(path: Path, *, keys: Sequence[str]) -> Path:
-    """Write the entries of `keys`; a key that idbounds has no entry for becomes a comment that says so."""
+def bibliography(keys: Sequence[str], *, versions: Sequence[str]) -> str:
+    """The entries of `keys`; a key that idbounds has no entry for becomes a comment that says so.
+
+    Args:
+        keys: of references.bib, or of works that only the user's bibliography has.
+        versions: of idbounds, for its own entry.
+    """
     known = references()
+    software = known["idbounds"].replace("\n}", f",\n  version = {{{', '.join(versions)}}}\n}}")
+    known = {**known, "idbounds": software}
     entries = [known.get(key, f"% {key}: cited by this run and not known to idbounds; add its entry here") for key in keys]
-    return write_atomically(path, ("\n\n".join(entries) + "\n").encode())
+    return "\n\n".join(entries) + "\n"

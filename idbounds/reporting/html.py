@@ -23,7 +23,8 @@ def to_html(table: Table) -> str:
     width = len(table.heads)
     heads = "".join(_head(head, numeric) for head, numeric in zip(table.heads, table.numeric, strict=True))
     rows = "".join(f"<tr>{_row(row, table.numeric)}</tr>\n" for row in table.rows)
-    notes = "".join(f'<tr><td colspan="{width}">{escape(note)}</td></tr>\n' for note in table.notes)
+    below = [f"<sup>{escape(sign)}</sup> {escape(text)}" for sign, text in table.marks] + [*map(escape, table.notes)]
+    notes = "".join(f'<tr><td colspan="{width}">{note}</td></tr>\n' for note in below)
     return (
         f'<table id="tab-idbounds-{escape(table.name)}">\n'
         f"<caption>{escape(table.caption)}</caption>\n"

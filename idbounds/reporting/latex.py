@@ -9,6 +9,8 @@ import re
 
 from idbounds.reporting.table import Cell, Table
 
+#: From so many columns on a table is set smaller and closer, or it would not fit on a page of 17 cm.
+_WIDE = 8
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 _SYMBOLS = str.maketrans(
@@ -36,6 +38,8 @@ _SYMBOLS = str.maketrans(
         "λ": r"\(\lambda\)",
         "₀": r"\(_0\)",
         "₂": r"\(_2\)",
+        "†": r"\textdagger{}",
+        "‡": r"\textdaggerdbl{}",
         "–": "--",
         "…": r"\ldots{}",
         "\n": " ",
@@ -48,6 +52,13 @@ def escape_latex(text: str) -> str:
     return text.translate(_SYMBOLS)
 
 
+def _with_symbols(text: str) -> str:
+    """Heads and captions, where d90, and d and n that stand alone or before a number, are set as mathematics."""
+    escaped = re.sub(r"\b([dn]) = (\d+)\b", r"\(\1 = \2\)", escape_latex(text))
+    escaped = re.sub(r"^[dn]$", r"\(\g<0>\)", escaped)
+    return re.sub(r"\bd90\b", r"\(d_{90}\)", escaped)
+
+
 def to_latex(table: Table) -> str:
     r"""A booktabs table with siunitx S columns, for ``\usepackage{booktabs,siunitx}``. Notes are comments above it."""
     lines = [
@@ -55,16 +66,18 @@ def to_latex(table: Table) -> str:
         *(f"% {escape_latex(note)}" for note in table.notes),
         r"\begin{table}[tbp]",
         r"\centering",
-        rf"\caption{{{escape_latex(table.caption)}}}",
+        rf"\caption{{{_with_symbols(table.caption)}}}",
         rf"\label{{tab:idbounds-{table.name}}}",
+        *([r"\small\setlength{\tabcolsep}{3pt}"] if len(table.heads) > _WIDE else []),
         rf"\begin{{tabular}}{{{''.join(_column_format(table, index) for index in range(len(table.heads)))}}}",
         r"\toprule",
         *_group_lines(table),
-        _line([f"{{{escape_latex(head)}}}" for head in table.heads]),
+        _line([f"{{{_with_symbols(head)}}}" for head in table.heads]),
         r"\midrule",
         *(_line([_cell(cell, numeric) for cell, numeric in zip(row, table.numeric, strict=True)]) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
+        *_mark_lines(table),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -86,8 +99,18 @@ def _group_lines(table: Table) -> list[str]:
     return [_line(cells), " ".join(rules)]
 
 
+def _mark_lines(table: Table) -> list[str]:
+    """What the marks mean, under the table."""
+    marks = r" \quad ".join(f"{_raised(sign)} {escape_latex(text)}" for sign, text in table.marks)
+    return [rf"\par\smallskip{{\footnotesize {marks}\par}}"] if marks else []
+
+
+def _raised(sign: str) -> str:
+    return rf"\textsuperscript{{{escape_latex(sign)}}}"
+
+
 def _cell(cell: Cell, numeric: bool) -> str:
-    mark = rf"\textsuperscript{{{cell.mark}}}" if cell.mark else ""
+    mark = _raised(cell.mark) if cell.mark else ""
     bold = r"\bfseries " if cell.best else ""
     if numeric and NUMBER.fullmatch(cell.text):
         return f"{bold}{cell.text}" + (f"{{{mark}}}" if mark else "")
@@ -106,5 +129,5 @@ def _column_format(table: Table, index: int) -> str:
         options += ["mode=text", "reset-text-series=false"]
     marks = sorted({cell.mark for cell in cells if cell.mark})
     if marks:  # room after the digits, so that a marked number stays in line
-        options.append(rf"table-space-text-post=\textsuperscript{{{marks[-1]}}}")
+        options.append(f"table-space-text-post={_raised(marks[-1])}")
     return f"S[{','.join(options)}]"

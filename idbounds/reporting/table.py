@@ -19,6 +19,8 @@ Value = float | int | str | None
 class Source:
     """Where a stored value is: a file of a run's folder, the hash of the record in it, and the way to the field.
 
+    The hash is that of the record's canonical JSON; of ``message.idb``, that of the file.
+
     `field` is a path of attributes and positions in the record, as in ``training.complexity.ledger.0.bits``.
     """
 
@@ -34,7 +36,7 @@ class Source:
 class Cell:
     """The stored value (for CSV, exact) and how it is printed.
 
-    An interval is a pair of values in one cell. `mark` is the letter of a note, `best` sets the cell in bold, `sources` name
+    An interval is a pair of values in one cell. `mark` is the sign of a note, `best` sets the cell in bold, `sources` name
     what the value was read from, or computed from where `derived` says how.
     """
 
@@ -58,7 +60,8 @@ NO_CELL = Cell(None, NOTHING)
 class Table:
     """Rows of cells under heads; `numeric` says which columns are aligned as numbers.
 
-    `groups` are (text, number of columns) above the heads from left to right, or empty; a group without text sets nothing.
+    `notes` say what the table rests on; `marks` are (sign, text) of the marked cells. `groups` are (text, number of columns)
+    above the heads from left to right, or empty; a group without text sets nothing.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     caption: str
     notes: tuple[str, ...] = ()
+    marks: tuple[tuple[str, str], ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -94,8 +98,8 @@ class Table:
 
 
 def printed(cell: Cell) -> str:
-    """Text and mark, for formats without raised letters."""
-    return f"{cell.text} ({cell.mark})" if cell.mark else cell.text
+    """Text and mark, for formats without raised signs."""
+    return f"{cell.text} {cell.mark}" if cell.mark else cell.text
 
 
 def text_cell(text: str) -> Cell:
@@ -109,11 +113,12 @@ class Origin:
 
     file: str
     record: Record
+    file_sha256: str = ""  # of a file that holds more than the record's JSON
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the record."""
-        return self.record.sha256
+        """Hash of the record, or of the file."""
+        return self.file_sha256 or self.record.sha256
 
     def source(self, path: str) -> Source:
         """Of a field."""

@@ -9,14 +9,12 @@ from statistics import fmean
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.records import write_atomically
+from idbounds.core.run_files import CERTIFICATE_FILE, TRIALS_FILE, d90_file
 from idbounds.core.values import CertificateFile, IntrinsicDimension, Message, RunSpec, Trial
-from idbounds.reporting.bibliography import used_keys, write_bibliography
+from idbounds.reporting.bibliography import bibliography, used_keys
 from idbounds.reporting.formats import FORMATS
 from idbounds.reporting.rounding import bits_up, percent, percent_up
 from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, text_cell
-
-#: The files of a run's folder, as its traces name them.
-CERTIFICATE, TRIALS = "certificate.json", "trials.sqlite"
 
 
 def write_tables(
@@ -51,9 +49,9 @@ def write_tables(
         ledger_table(message, certificate_file=certificate_file, signature=proved),
     )
     rendered = {f"{table.name}.{suffix}": render(table) for table in tables for suffix, render in FORMATS.items()}
-    paths = {name: write_atomically(Path(folder) / name, text.encode()) for name, text in rendered.items()}
     keys = used_keys(spec, sources=(certificate_file.training.source, certificate_file.held_out.source))
-    return {**paths, "references.bib": write_bibliography(Path(folder) / "references.bib", keys=keys)}
+    rendered["references.bib"] = bibliography(keys, versions=(spec.idbounds_version,))
+    return {name: write_atomically(Path(folder) / name, text.encode()) for name, text in rendered.items()}
 
 
 def chosen_trials(dimensions: Sequence[IntrinsicDimension], *, trials: Sequence[Trial]) -> dict[int, list[Trial]]:
@@ -79,7 +77,7 @@ def accuracy_table(
     groups = chosen_trials(dimensions, trials=trials)
     rows = [_accuracy_row(d, group) for d, group in groups.items() if d]
     rows += [_accuracy_row(d, group) for d, group in groups.items() if not d]
-    majority = Origin(f"d90.{dimensions[0].rule}.json", dimensions[0]).cell("majority_accuracy", percent)
+    majority = Origin(d90_file(dimensions[0].rule), dimensions[0]).cell("majority_accuracy", percent)
     rows.append((text_cell("majority class"), NO_CELL, NO_CELL, majority, NO_CELL, NO_CELL))
     return Table(
         name="accuracy",
@@ -113,7 +111,7 @@ def dimension_table(spec: RunSpec, *, dimensions: Sequence[IntrinsicDimension], 
 
 def certificate_table(certificate_file: CertificateFile, *, spec: RunSpec, signature: str) -> Table:
     """Both bounds on the true risk of the decoded network, and the error of always guessing one class."""
-    record = Origin(CERTIFICATE, certificate_file)
+    record = Origin(CERTIFICATE_FILE, certificate_file)
     majority = record.cell("majority_error", percent)
     return Table(
         name="certificate",
@@ -133,7 +131,7 @@ def certificate_table(certificate_file: CertificateFile, *, spec: RunSpec, signa
 
 def ledger_table(message: Message, *, certificate_file: CertificateFile, signature: str) -> Table:
     """The account of bits."""
-    record = Origin(CERTIFICATE, certificate_file)
+    record = Origin(CERTIFICATE_FILE, certificate_file)
     rows = [
         _ledger_row(record, f"training.complexity.ledger.{line}")
         for line in range(len(certificate_file.training.complexity.ledger))
@@ -155,18 +153,18 @@ def _ledger_row(record: Origin, item: str) -> tuple[Cell, ...]:
 
 def _accuracy_row(d: int, trials: Sequence[Trial]) -> tuple[Cell, ...]:
     accuracies = accuracies_of(trials)
-    sources = tuple(Origin(TRIALS, trial).source("test.accuracy") for trial in trials)
+    sources = tuple(Origin(TRIALS_FILE, trial).source("test.accuracy") for trial in trials)
     summaries = {"mean": fmean(accuracies), "least": min(accuracies), "largest": max(accuracies)}
     return (
         Cell(d, str(d)) if d else text_cell("full"),
         Cell(len(accuracies), str(len(accuracies))),
-        Origin(TRIALS, trials[0]).cell("key.learning_rate", repr),
+        Origin(TRIALS_FILE, trials[0]).cell("key.learning_rate", repr),
         *(Cell(value, percent(value), sources, how) for how, value in summaries.items()),
     )
 
 
 def _dimension_row(dimension: IntrinsicDimension) -> tuple[Cell, ...]:
-    record = Origin(f"d90.{dimension.rule}.json", dimension)
+    record = Origin(d90_file(dimension.rule), dimension)
     accuracies = ("baseline_accuracy", "majority_accuracy", "target_accuracy")
     return (
         text_cell(dimension.rule.replace("_", " ")),

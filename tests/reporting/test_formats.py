@@ -59,7 +59,7 @@ def grouped():
     bound = record.cell("training.value", lambda value: f"{100 * value:.1f}")
     interval = record.derived((0.1, None), "[10.0, > 40]", paths=("training.value", "held_out.value"), how="made up")
     rows = (
-        (text_cell("<one>"), Cell(bound.value, bound.text, bound.sources, mark="a", best=True), interval),
+        (text_cell("<one>"), Cell(bound.value, bound.text, bound.sources, mark="†", best=True), interval),
         (text_cell("two_"), Cell(None, "–"), Cell((0.2, 0.3), "[20.0, 30.0]")),
     )
     return Table("made-up", ("run", "bound (%)", "interval"), (False, True, False), rows, "A & B", groups=(("", 1), ("all", 2)))
@@ -95,12 +95,12 @@ def test_groups_marks_and_bold():
     table = grouped()
     latex, html, markdown = to_latex(table), to_html(table), to_markdown(table)
     assert r"{} & \multicolumn{2}{c}{all} \\" + "\n" + r"\cmidrule(lr){2-3}" in latex
-    assert r"{\(<\)one\(>\)} & \bfseries 27.4{\textsuperscript{a}} & {[10.0, \(>\) 40]} \\" in latex
-    assert r"table-space-text-post=\textsuperscript{a}" in latex
+    assert r"{\(<\)one\(>\)} & \bfseries 27.4{\textsuperscript{\textdagger{}}} & {[10.0, \(>\) 40]} \\" in latex
+    assert r"table-space-text-post=\textsuperscript{\textdagger{}}" in latex
     assert '<th scope="colgroup" colspan="2">all</th>' in html
-    assert "<strong>27.4</strong><sup>a</sup>" in html
+    assert "<strong>27.4</strong><sup>†</sup>" in html
     assert "all: bound (%)" in markdown
-    assert "**27.4 (a)**" in markdown
+    assert "**27.4 †**" in markdown
 
 
 def test_csv_has_two_columns_for_an_interval_and_the_records_of_its_row():

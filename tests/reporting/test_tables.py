@@ -24,7 +24,6 @@ from idbounds.reporting import (
     references,
     round_up,
     used_keys,
-    write_bibliography,
     write_tables,
 )
 from idbounds.reporting.formats import to_csv, to_markdown
@@ -186,7 +185,7 @@ def test_every_reference_parses_and_is_complete():
         assert entry.type == "misc" or {"journal", "booktitle", "publisher"} & set(entry.fields), key
 
 
-def test_bibliography_has_exactly_the_used_entries(tmp_path):
+def test_bibliography_has_exactly_the_used_entries():
     run = example_run()
     spec = run.spec.model_copy(
         update={
@@ -200,11 +199,12 @@ def test_bibliography_has_exactly_the_used_entries(tmp_path):
         spec,
         sources=("langford2005tutorial, Theorem 4.1, JMLR 6:273-306", "clopper1934use, Table I; after langford2005tutorial"),
     )
-    text = write_bibliography(tmp_path / "used.bib", keys=keys).read_text()
+    text = bibliography.bibliography(keys, versions=("0.1.0", "0.2.0"))
     parsed = parse_string(text, "bibtex")
     assert set(parsed.entries) == set(keys) - {"unheard2031of"}
     assert {"idbounds", "le2013fastfood", "aghajanyan2021intrinsic", "wang2020minilm", "reimers2019sentence"} <= set(keys)
     assert "mcallester1999pac" not in keys
+    assert parsed.entries["idbounds"].fields["version"] == "0.1.0, 0.2.0"
     assert "% unheard2031of: cited by this run and not known to idbounds" in text
     assert parsed.entries["clopper1934use"].fields["year"] == "1934"
 

@@ -1,0 +1,106 @@
+"""Certified bounds of runs beside what they are worth: a row a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from itertools import chain
+
+from idbounds.reporting.kinds.d90 import name_cells
+from idbounds.reporting.kinds.signature import assumed, proved_signature
+from idbounds.reporting.rounding import bits_up, percent, percent_up
+from idbounds.reporting.run_records import RunRecords
+from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, as_best
+
+VACUOUS = ("‡", "vacuous: says nothing")
+NO_BETTER = ("†", "not below the error of always guessing the most frequent class")
+
+
+def bounds_table(runs: Sequence[RunRecords]) -> Table:
+    """Errors, bits, the certified bound, the held-out bound and the majority-class error of each run.
+
+    A bound that is vacuous or not below the majority-class error is marked. The smallest certified bound is bold among the
+    runs that share the training examples and δ, if there are at least two. Raises DataError for a run without certificate.
+    """
+    first = ("task", "model", "parametrization", "δ", "d")
+    training: tuple[str, ...] = ("errors", "n", "error (%)", "bits", "bound (%)")
+    column = len(first) + training.index("bound (%)")
+    with_before = any(run.before_compression is not None for run in runs)
+    training += ("before compression (%)",) if with_before else ()
+    held_out = ("error (%)", "n", "bound (%)")
+    heads = (*first, *training, *held_out, "majority (%)")
+    rows = [_row(run, with_before=with_before) for run in runs]
+    rows = _with_best(rows, column=column, keys=[_comparable(run) for run in runs])
+    marks = {cell.mark for cell in chain.from_iterable(rows)}
+    return Table(
+        name="bounds",
+        heads=heads,
+        numeric=(False,) * 3 + (True,) * (len(heads) - 3),
+        rows=tuple(rows),
+        caption=_caption(runs, has_best=any(row[column].best for row in rows)),
+        notes=assumed(runs),
+        marks=tuple(mark for mark in (VACUOUS, NO_BETTER) if mark[0] in marks),
+        groups=(("", len(first)), ("training set", len(training)), ("held-out set", len(held_out)), ("", 1)),
+    )
+
+
+def bound_cell(record: Origin, path: str, *, majority: float) -> Cell:
+    """A bound rounded up, with the mark of one that says nothing or no more than guessing does."""
+    cell = record.cell(path, percent_up)
+    mark = VACUOUS if record.value(path) >= 1 else NO_BETTER if record.value(path) >= majority else ("", "")
+    return replace(cell, mark=mark[0])
+
+
+def _row(run: RunRecords, *, with_before: bool) -> tuple[Cell, ...]:
+    certificate, before = run.certified, run.before_compression
+    majority = certificate.value("majority_error")
+    uncompressed = NO_CELL if before is None else bound_cell(before, "certificate.value", majority=majority)
+    return (
+        *name_cells(run),
+        certificate.cell("training.delta", repr),
+        NO_CELL if run.message is None else run.said.cell("d"),
+        certificate.cell("training.evidence.errors"),
+        certificate.cell("training.evidence.n"),
+        certificate.cell("training.evidence.risk", percent),
+        certificate.cell("training.complexity.num_bits", bits_up),
+        bound_cell(certificate, "training.value", majority=majority),
+        *((uncompressed,) if with_before else ()),
+        certificate.cell("held_out.evidence.risk", percent),
+        certificate.cell("held_out.evidence.n"),
+        bound_cell(certificate, "held_out.value", majority=majority),
+        certificate.cell("majority_error", percent),
+    )
+
+
+def _comparable(run: RunRecords) -> Hashable:
+    """What two runs must share for their bounds to be ranked: the examples, hence n, and δ."""
+    evidence = run.certified.value("training.evidence")
+    return run.spec.task.name, evidence.examples_sha256, evidence.n, run.certified.value("training.delta")
+
+
+def _with_best(rows: list[tuple[Cell, ...]], *, column: int, keys: Sequence[Hashable]) -> list[tuple[Cell, ...]]:
+    smallest: dict[Hashable, float] = {}
+    for row, key in zip(rows, keys, strict=True):
+        smallest[key] = min(smallest.get(key, 1.0), float(str(row[column].value)))
+    shared = Counter(keys)
+    return [
+        tuple(as_best(cell) if index == column and cell.value == smallest[key] < 1 else cell for index, cell in enumerate(row))
+        if shared[key] > 1
+        else row
+        for row, key in zip(rows, keys, strict=True)
+    ]
+
+
+def _caption(runs: Sequence[RunRecords], *, has_best: bool) -> str:
+    best = (
+        " Bold: the smallest bound of the runs that share training examples and δ; a claim that takes the smallest of m such "
+        "bounds must pay log₂ m bits for the choice."
+        if has_best
+        else ""
+    )
+    return (
+        "Certified bounds on the true risk of the decoded networks. errors: of the decoded network on its n training examples; "
+        "bits: length of its message; majority: error of always guessing the most frequent class, on the held-out set."
+        f"{best} {proved_signature(runs)}"
+    )

@@ -1,0 +1,70 @@
+"""d90 of runs: a row a run, a group of columns a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from idbounds.core.errors import DataError
+from idbounds.reporting.kinds.signature import distinct, measured_signature
+from idbounds.reporting.rounding import percent
+from idbounds.reporting.run_records import RunRecords
+from idbounds.reporting.table import NO_CELL, Cell, Origin, Table
+
+
+def d90_table(runs: Sequence[RunRecords]) -> Table:
+    """Task, model, what moves, full fine-tuning, and under each rule target, d90 and its interval.
+
+    Values outside the grid are printed as such, "> 1000". Raises DataError for a run without d90.
+    """
+    for run in runs:
+        if not run.dimensions:
+            raise DataError(f"{run.folder} has no d90.*.json; `idbounds measure` writes them")
+    rules = distinct(dimension.rule for run in runs for dimension in run.dimensions)
+    levels = distinct(dimension.level for run in runs for dimension in run.dimensions)
+    interval = f"{levels[0]:.0%} interval" if len(levels) == 1 else "interval"
+    first = ("task", "model", "parametrization", "weights", "seeds", "full (%)", "n")
+    heads = (*first, *("target (%)", "d90", interval) * len(rules))
+    return Table(
+        name="d90",
+        heads=heads,
+        numeric=(False,) * 3 + (True,) * (len(first) - 3) + (True, True, False) * len(rules),
+        rows=tuple(_row(run, rules=rules) for run in runs),
+        caption=(
+            "Intrinsic dimension d90: the smallest d whose test accuracy reaches the target, with bootstrap interval "
+            f"({', '.join(f'{level:.0%}' for level in levels)}). < and > mark values outside the d that were measured. "
+            f"Accuracies are on the test part, its size is n; full: full fine-tuning. {measured_signature(runs)}"
+        ),
+        groups=(("", len(first)), *((f"rule: {rule.replace('_', ' ')}", 3) for rule in rules)),
+    )
+
+
+def _row(run: RunRecords, *, rules: Sequence[str]) -> tuple[Cell, ...]:
+    spec, measured = run.specified, [run.measured(rule) for rule in rules]
+    full = [record for record in measured if record is not None and record.value("baseline_accuracy") is not None]
+    return (
+        *name_cells(run),
+        spec.cell("model.num_weights"),
+        spec.derived(len(run.spec.menu.seeds), str(len(run.spec.menu.seeds)), paths=("menu.seeds",), how="count"),
+        full[0].cell("baseline_accuracy", percent) if full else NO_CELL,
+        spec.cell("task.test.n"),
+        *(cell for record in measured for cell in ((NO_CELL,) * 3 if record is None else _rule_cells(record))),
+    )
+
+
+def name_cells(run: RunRecords) -> tuple[Cell, Cell, Cell]:
+    """Task, model and parametrization."""
+    spec = run.specified
+    return spec.cell("task.name"), spec.cell("model.name"), spec.cell("parametrization", lambda name: name.replace("_", " "))
+
+
+def _rule_cells(record: Origin) -> tuple[Cell, ...]:
+    return (record.cell("target_accuracy", percent), *estimate_cells(record))
+
+
+def estimate_cells(record: Origin) -> tuple[Cell, Cell]:
+    """d90, and its interval in one cell. A censored end is the text itself, in the csv too."""
+    fields = ("value", "lower", "upper")
+    texts = record.value("printed")()
+    stored = [text if record.value(field) is None else record.value(field) for field, text in zip(fields, texts, strict=True)]
+    interval = record.derived((stored[1], stored[2]), f"[{texts[1]}, {texts[2]}]", paths=fields[1:], how="interval")
+    return Cell(stored[0], texts[0], (record.source("value"),)), interval

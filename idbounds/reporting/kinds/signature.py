@@ -1,0 +1,70 @@
+"""What the caption of a table of runs says of where its numbers come from, and what their δ covers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from idbounds.reporting.run_records import RunRecords
+
+T = TypeVar("T", bound=Hashable)
+
+#: Digits of a hash: enough to tell records apart (48 bits) and to find one by.
+_DIGITS = 12
+
+
+def distinct(values: Iterable[T]) -> tuple[T, ...]:
+    """Each once, in the order of their first places."""
+    return tuple(dict.fromkeys(values))
+
+
+def assumed(runs: Sequence[RunRecords]) -> tuple[str, ...]:
+    """What the certificates of the runs assume, each once; what not all assume with the tasks of those that do."""
+    by_text: dict[str, list[str]] = {}
+    for run in runs:
+        for text in run.certified.value("training.assumptions"):
+            by_text.setdefault(text, []).append(run.spec.task.name)
+    return tuple(
+        f"Assumed: {text}" if len(tasks) == len(runs) else f"Assumed for {', '.join(distinct(tasks))}: {text}"
+        for text, tasks in by_text.items()
+    )
+
+
+def measured_signature(runs: Sequence[RunRecords]) -> str:
+    """Of a table that claims nothing."""
+    return f"Measured, not proved: no δ. {_provenance(runs)}"
+
+
+def proved_signature(runs: Sequence[RunRecords]) -> str:
+    """Of a table of bounds on the decoded networks."""
+    deltas = distinct(run.certified.value("training.delta") for run in runs)
+    equal = f", δ = {deltas[0]!r}" if len(deltas) == 1 else ", δ in its row"
+    several = "; no two of them together at less than the sum of their δ" if len(runs) > 1 else ""
+    return (
+        f"Bounds are rounded up. Each alone holds with probability at least 1 – δ{equal}: the bound from the training set over "
+        "the draw of that set, whatever was chosen after seeing it that the message pays for; the bound from the held-out set "
+        f"over the draw of that set{several}. {_codes(runs)} {_provenance(runs)}"
+    )
+
+
+def _codes(runs: Sequence[RunRecords]) -> str:
+    codes = distinct(run.message.code if run.message is not None else "not recorded here" for run in runs)
+    return f"Code: {', '.join(codes)}."
+
+
+def _provenance(runs: Sequence[RunRecords]) -> str:
+    versions = ", ".join(distinct(run.spec.idbounds_version for run in runs))
+    return f"idbounds {versions}. {'; '.join(map(_hashes, runs))}."
+
+
+def _hashes(run: RunRecords) -> str:
+    file = run.certificate_file
+    certificate = "" if file is None else f", certificate {file.sha256[:_DIGITS]}"
+    return f"{run.spec.task.name}: seeds {_numbers(run.spec.menu.seeds)}, spec {run.spec.sha256[:_DIGITS]}{certificate}"
+
+
+def _numbers(values: Sequence[int]) -> str:
+    """A list, or first and last of a long row of successive numbers."""
+    if len(values) > 3 and list(values) == list(range(values[0], values[0] + len(values))):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(map(str, values))

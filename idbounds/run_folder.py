@@ -1,0 +1,135 @@
+"""A run's folder as records: read as a stranger's, and refused where its files do not fit together.
+
+Nothing is counted here, `idbounds verify` does that; but a number that does not follow from the others in its folder is not
+handed on. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from idbounds.bounds import BOUNDS
+from idbounds.bounds.evidence import DisagreementEvidence
+from idbounds.claims import decode_bounded
+from idbounds.comparison import same_bound
+from idbounds.core.errors import DataError
+from idbounds.core.frontier import Frontier
+from idbounds.core.records import Record
+from idbounds.core.run_files import CERTIFICATE_FILE, FRONTIER_FILE, MESSAGE_FILE, SPEC_FILE, UNCOMPRESSED_FILE, d90_file
+from idbounds.core.values import Certificate, CertificateFile, IntrinsicDimension, Message, RunSpec, UncompressedCertificate
+from idbounds.folders import read_message
+from idbounds.reporting.run_records import RunRecords
+
+R = TypeVar("R", bound=Record)
+
+
+def read_run(folder: Path) -> RunRecords:
+    """The records of a run's folder; of its files only spec.json must be there.
+
+    Raises DataError for a folder that is none of a run, files of different runs, and a certificate whose bounds do not follow
+    from its counts and bits; CorruptMessageError for a message that is none under the specification.
+    """
+    folder = Path(folder)
+    if not (folder / SPEC_FILE).exists():
+        raise DataError(f"{folder} is no run's folder: it has no {SPEC_FILE}; give the `output` of a run")
+    spec = RunSpec.read(folder / SPEC_FILE)
+    run = RunRecords(
+        folder=str(folder),
+        spec=spec,
+        dimensions=_dimensions(folder),
+        certificate_file=_optional(CertificateFile, folder / CERTIFICATE_FILE),
+        message=_message(folder / MESSAGE_FILE, spec),
+        uncompressed=_optional(UncompressedCertificate, folder / UNCOMPRESSED_FILE),
+        frontier=_optional(Frontier, folder / FRONTIER_FILE),
+    )
+    _require_one_run(run)
+    return run
+
+
+def _optional(record: type[R], path: Path) -> R | None:
+    return record.read(path) if path.exists() else None
+
+
+def _dimensions(folder: Path) -> tuple[IntrinsicDimension, ...]:
+    """Under every rule, the paper's first."""
+    found = [IntrinsicDimension.read(path) for path in sorted(folder.glob("d90.*.json"))]
+    for dimension, path in zip(found, sorted(folder.glob("d90.*.json")), strict=True):
+        if path.name != d90_file(dimension.rule):
+            raise DataError(f"{path} holds d90 under the rule {dimension.rule}; was it renamed?")
+    return tuple(sorted(found, key=lambda dimension: (dimension.rule != "paper", dimension.rule)))
+
+
+def _message(path: Path, spec: RunSpec) -> Message | None:
+    return decode_bounded(read_message(path), spec=spec).message if path.exists() else None
+
+
+def _require_one_run(run: RunRecords) -> None:
+    """Raise DataError naming the first two things in the folder that contradict each other."""
+    spec, file = run.spec, run.certificate_file
+    pairs: list[tuple[str, object, object]] = [
+        (f"{record} is for the specification", one.spec_sha256, spec.sha256)
+        for record, one in ((CERTIFICATE_FILE, file), (UNCOMPRESSED_FILE, run.uncompressed), (FRONTIER_FILE, run.frontier))
+        if one is not None
+    ]
+    test = spec.task.test
+    for dimension in run.dimensions:
+        name = d90_file(dimension.rule)
+        pairs.append((f"{name} is of the parametrization", dimension.parametrization, spec.parametrization))
+        pairs.append((f"{name} has the majority accuracy", dimension.majority_accuracy, 1 - test.majority_errors / test.n))
+    if file is not None:
+        pairs += _certificate_pairs(file, spec=spec)
+    if file is not None and run.message is not None:
+        pairs.append((f"{CERTIFICATE_FILE} is for the message", file.message_sha256, run.message.file_sha256))
+        pairs.append((f"{CERTIFICATE_FILE} has the ledger", file.training.complexity, run.message.complexity))
+    for what, said, wanted in pairs:
+        if said != wanted:
+            raise DataError(
+                f"{run.folder}: {what} {_brief(said)}, the folder's own is {_brief(wanted)}; these are not one run's"
+            )
+    if file is not None:
+        _require_bound(file.training, run=run, proved_by=file.proved_by)
+        _require_bound(file.held_out, run=run, proved_by=file.proved_by)
+    if run.uncompressed is not None:
+        _require_uncompressed(run.uncompressed, run=run)
+
+
+def _certificate_pairs(file: CertificateFile, *, spec: RunSpec) -> list[tuple[str, object, object]]:
+    pairs: list[tuple[str, object, object]] = [
+        (f"{CERTIFICATE_FILE} has the majority error", file.majority_error, spec.task.test.majority_errors / spec.task.test.n)
+    ]
+    for one, split in ((file.training, spec.task.train), (file.held_out, spec.task.test)):
+        pairs.append((f"{CERTIFICATE_FILE} counts on n =", one.evidence.n, split.n))
+        pairs.append((f"{CERTIFICATE_FILE} counts on the examples", one.evidence.examples_sha256, split.sha256_of_examples))
+        pairs.append((f"{CERTIFICATE_FILE} has δ =", one.delta, spec.delta))
+    return pairs
+
+
+def _require_bound(claimed: Certificate, *, run: RunRecords, proved_by: str) -> None:
+    bound = BOUNDS.get(claimed.family)
+    if bound is None:
+        raise DataError(f"{run.folder}: the bound {claimed.family!r} is not known to this idbounds")
+    again = bound.certify(claimed.evidence, claimed.complexity, delta=claimed.delta)
+    if not same_bound(claimed, again, proved_by=proved_by):
+        raise _does_not_follow(
+            run, what=f"the bound from the {claimed.evidence.split} part", claimed=claimed.value, found=again.value
+        )
+
+
+def _require_uncompressed(file: UncompressedCertificate, *, run: RunRecords) -> None:
+    claimed = file.certificate
+    evidence = DisagreementEvidence.from_dict(claimed.evidence)
+    again = BOUNDS["disagreement"].certify_risk(evidence, claimed.complexity, delta=claimed.delta)
+    if claimed.value != again.value:
+        raise _does_not_follow(run, what="the bound before compression", claimed=claimed.value, found=again.value)
+
+
+def _does_not_follow(run: RunRecords, *, what: str, claimed: float, found: float) -> DataError:
+    return DataError(
+        f"{run.folder}: {what} is {claimed!r}, its counts and bits give {found!r}; `idbounds verify {run.folder}` says more"
+    )
+
+
+def _brief(value: object) -> str:
+    text = value.sha256 if isinstance(value, Record) else str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"
