@@ -39,7 +39,7 @@ from idbounds.preparation import Run, load
 
 NOISES = (0, 20, 50)  # percent
 NUM_TRAIN, STEPS, SEEDS = 1000, 800, (0, 1, 2)
-DIMS = (50, 120, 300, 750, 1900, 4700)
+DIMS = (60, 180, 540, 1600, 4800)
 RATES, FULL_RATES = (4.0, 12.0), (1e-3, 3e-3)
 #: From the colour-blind safe set of Okabe and Ito; told apart by dashes too.
 STYLES = {0: ("#000000", "-"), 20: ("#0072b2", "--"), 50: ("#d55e00", "-.")}
