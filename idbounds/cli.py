@@ -19,6 +19,7 @@ from idbounds.certificate_commands import certify, verify
 from idbounds.compress_commands import compress
 from idbounds.core.errors import ConfigError, IdboundsError
 from idbounds.output_commands import cite, table
+from idbounds.plot_commands import plot, report
 
 if TYPE_CHECKING:
     from idbounds.config import Config
@@ -148,6 +149,8 @@ app.command()(certify)
 app.command()(verify)
 app.command()(table)
 app.command()(cite)
+app.command()(plot)
+app.command()(report)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from idbounds.compression import compress as compress
 from idbounds.config import CompressionSection, Config
 from idbounds.core.frontier import Frontier
 from idbounds.core.values import CertificateFile, IntrinsicDimension, Message, RunSpec, Trial
+from idbounds.figures import accuracy_of
 from idbounds.folders import FRONTIER_FILE
 from idbounds.measurement.progress import Reporter
 from idbounds.measuring import estimate as estimate
@@ -23,7 +24,8 @@ from idbounds.measuring import measure as measure
 from idbounds.measuring import stored_trials
 from idbounds.preparation import Run as Run
 from idbounds.preparation import prepare as prepare
-from idbounds.reporting import plot_accuracy, write_tables
+from idbounds.reporting import write_tables
+from idbounds.reporting.figures import write_picture
 
 FIGURE_FILE = "accuracy.svg"
 
@@ -86,5 +88,6 @@ def publish(
         trials=trials,
         code=f"uniform step, {message.code}",
     )
-    figure = plot_accuracy(run.folder / FIGURE_FILE, spec=run.spec, dimensions=dimensions, trials=trials)
+    picture = accuracy_of(run.spec, dimensions=dimensions, trials=trials)
+    figure = write_picture(run.folder / FIGURE_FILE, picture)
     return {**tables, FIGURE_FILE: figure, FRONTIER_FILE: run.folder / FRONTIER_FILE}

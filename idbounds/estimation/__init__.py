@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from idbounds.estimation.band import Band, curve_band
 from idbounds.estimation.comparison import RankCorrelation, Ratio, rank_correlation, ratio
 from idbounds.estimation.curve import Point, choose_trials
 from idbounds.estimation.dropping import is_hopeless
@@ -16,6 +17,7 @@ __all__ = [
     "RUN_RULES",
     "Absolute",
     "Answer",
+    "Band",
     "ChanceCorrected",
     "EdgeRate",
     "Estimate",
@@ -29,6 +31,7 @@ __all__ = [
     "TargetRule",
     "ask",
     "choose_trials",
+    "curve_band",
     "estimate_d90",
     "intrinsic_dimension",
     "is_hopeless",

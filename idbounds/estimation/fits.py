@@ -49,7 +49,10 @@ class CurveFit(ABC):
 
     @abstractmethod
     def positions(self, x: Array, means: Array, *, weights: Array, targets: Array) -> Array:
-        """The same (B,) for redrawn means (B, K) and targets (B,), each with one of the curves that its data leave open."""
+        """The same (B,) for redrawn means (B, K) and targets (B,), each with one of the curves that its data leave open.
+
+        Of targets (L, B) the L sets (L, B): each redrawn mean keeps its curve.
+        """
 
 
 class Isotonic(CurveFit):
@@ -68,6 +71,8 @@ class Isotonic(CurveFit):
 
     def positions(self, x: Array, means: Array, *, weights: Array, targets: Array) -> Array:
         """See CurveFit. The first d that reaches the target minimises Σ_{i<k} w_i (y_i - target) over k (Groeneboom)."""
+        if targets.ndim > 1:
+            return np.stack([self.positions(x, means, weights=weights, targets=row) for row in targets])
         first, below, above = _cell(means - targets[:, None], weights)
         found = np.where(first == 0, -np.inf, np.inf)
         inside = np.flatnonzero((first > 0) & (first < len(x)))
@@ -120,9 +125,9 @@ class Sigmoid(CurveFit):
             projections, gains = shapes.gains(means[part] - averages[part, None], weights)
             rows = np.arange(len(gains))
             which = np.argmax(_SHARPNESS / 2 * gains + shapes.noise[rows % len(shapes.noise)], axis=1)
-            above_mean = targets[part] - averages[part]
+            above_mean = targets[..., part] - averages[part]
             found.append(shapes.crossings(which, projection=projections[rows, which], above_mean=above_mean))
-        x_found = np.concatenate(found)
+        x_found = np.concatenate(found, axis=-1)
         return np.where(x_found <= x[0], -np.inf, np.where(x_found > x[-1], np.inf, x_found))
 
     def residual(self, x: Array, means: Array, *, weights: Array) -> float:

@@ -123,7 +123,7 @@ def estimate_d90(
     target = float(targets_of(np.array([reference.accuracy if reference is not None else math.nan]))[0])
     x = np.log([point.d for point in points])
     means = np.array([point.accuracy for point in points])
-    weights = _weights(points, noise=noise, target=target)
+    weights = point_weights(points, noise=noise, target=target)
     curves = np.stack([redraw(point, noise=noise, outcomes=outcomes) for point in points], axis=1)
     redrawn = redraw(reference, noise=noise, outcomes=outcomes) if reference is not None else np.full(len(curves), math.nan)
     targets = targets_of(redrawn)
@@ -191,7 +191,7 @@ def _in_order(baseline: Point | None, points: Sequence[Point]) -> tuple[Point, .
     return tuple(points) if baseline is None else (baseline, *points)
 
 
-def _weights(points: Sequence[Point], *, noise: SeedNoise, target: float) -> Array:
+def point_weights(points: Sequence[Point], *, noise: SeedNoise, target: float) -> Array:
     """1 / variance of each mean. The binomial part is that at the target, where the accuracy matters, at every point."""
     # A target of 0 or 1 would make examples free of noise; half an example keeps the weights finite.
     half = 0.5 / max(point.num_examples for point in points)

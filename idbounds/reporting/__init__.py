@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from idbounds.reporting.bibliography import references, used_keys
-from idbounds.reporting.plots import plot_accuracy
 from idbounds.reporting.rounding import percent, percent_up, round_up
 from idbounds.reporting.tables import write_tables
 
 __all__ = [
     "percent",
     "percent_up",
-    "plot_accuracy",
     "references",
     "round_up",
     "used_keys",

@@ -14,4 +14,4 @@ def load(module: str) -> Any:
         return import_module(module)
     except ImportError:
         package = module.partition(".")[0]
-        raise ConfigError(f"tables and plots need {package}: pip install 'idbounds[report]'") from None
+        raise ConfigError(f"tables, figures and reports need {package}: pip install 'idbounds[report]'") from None

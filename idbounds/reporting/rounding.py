@@ -32,5 +32,13 @@ def bits_up(bits: float) -> str:
     return str(int(bits)) if bits == int(bits) else round_up(bits, digits=1)
 
 
+def printable(text: str) -> str:
+    """Text of a file as it may be drawn or set: a line break becomes a space, and U+FFFD what is no printable character.
+
+    Marks that turn the direction of reading round are among these.
+    """
+    return "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 def _rounded(value: Decimal, *, digits: int, rounding: str) -> str:
     return format(value.quantize(Decimal(1).scaleb(-digits), rounding=rounding, context=_EXACT), "f")
