@@ -23,6 +23,9 @@ class TableKind(StrEnum):
 
     d90 = "d90"
     bounds = "bounds"
+    ledger = "ledger"
+    frontier = "frontier"
+    comparison = "comparison"
 
 
 class TableFormat(StrEnum):
@@ -84,4 +87,18 @@ def _read(folders: Sequence[Path]) -> list[RunRecords]:
 def _kinds() -> dict[TableKind, Callable[[Sequence[RunRecords]], Table]]:
     from idbounds.reporting import kinds
 
-    return {TableKind.d90: kinds.d90_table, TableKind.bounds: kinds.bounds_table}
+    return {
+        TableKind.d90: kinds.d90_table,
+        TableKind.bounds: kinds.bounds_table,
+        TableKind.ledger: kinds.runs_ledger_table,
+        TableKind.frontier: kinds.frontier_table,
+        TableKind.comparison: _comparison,
+    }
+
+
+def _comparison(runs: Sequence[RunRecords]) -> Table:
+    from idbounds.reporting.kinds import comparison_table, require_comparable
+    from idbounds.run_ratios import ratios_of
+
+    require_comparable(runs)
+    return comparison_table(runs, ratios=ratios_of(runs))

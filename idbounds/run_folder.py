@@ -6,6 +6,7 @@ handed on. Needs no torch.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,9 +18,13 @@ from idbounds.core.errors import DataError
 from idbounds.core.frontier import Frontier
 from idbounds.core.records import Record
 from idbounds.core.run_files import CERTIFICATE_FILE, FRONTIER_FILE, MESSAGE_FILE, SPEC_FILE, UNCOMPRESSED_FILE, d90_file
+from idbounds.core.units import bits_to_nats
 from idbounds.core.values import Certificate, CertificateFile, IntrinsicDimension, Message, RunSpec, UncompressedCertificate
 from idbounds.folders import read_message
 from idbounds.reporting.run_records import RunRecords
+
+#: As far as two machines' floating point may differ in a bound, and far less than any printed digit.
+_LAST_DIGITS = 2.0**-30
 
 R = TypeVar("R", bound=Record)
 
@@ -82,6 +87,10 @@ def _require_one_run(run: RunRecords) -> None:
     if file is not None and run.message is not None:
         pairs.append((f"{CERTIFICATE_FILE} is for the message", file.message_sha256, run.message.file_sha256))
         pairs.append((f"{CERTIFICATE_FILE} has the ledger", file.training.complexity, run.message.complexity))
+    if run.frontier is not None and run.message is not None:
+        chosen = run.frontier.points[run.frontier.chosen]
+        pairs.append((f"{FRONTIER_FILE} chose a message of d =", chosen.d, run.message.d))
+        pairs.append((f"{FRONTIER_FILE} chose a message of bits", chosen.bits, run.message.complexity.num_bits))
     for what, said, wanted in pairs:
         if said != wanted:
             raise DataError(
@@ -92,6 +101,8 @@ def _require_one_run(run: RunRecords) -> None:
         _require_bound(file.held_out, run=run, proved_by=file.proved_by)
     if run.uncompressed is not None:
         _require_uncompressed(run.uncompressed, run=run)
+    if run.frontier is not None:
+        _require_frontier(run.frontier, run=run)
 
 
 def _certificate_pairs(file: CertificateFile, *, spec: RunSpec) -> list[tuple[str, object, object]]:
@@ -122,6 +133,18 @@ def _require_uncompressed(file: UncompressedCertificate, *, run: RunRecords) -> 
     again = BOUNDS["disagreement"].certify_risk(evidence, claimed.complexity, delta=claimed.delta)
     if claimed.value != again.value:
         raise _does_not_follow(run, what="the bound before compression", claimed=claimed.value, found=again.value)
+
+
+def _require_frontier(frontier: Frontier, *, run: RunRecords) -> None:
+    """Its bounds are floating point's, unproved; another machine may find another last digit."""
+    spec, bound = run.spec, BOUNDS["occam_binomial"]
+    for point in frontier.points:
+        if point.n != spec.task.train.n:
+            raise DataError(f"{run.folder}: {FRONTIER_FILE} counts on n = {point.n}, the training part has {spec.task.train.n}")
+        nats = bits_to_nats(point.bits)
+        found = float(bound.from_counts(errors=point.errors, n=point.n, complexity_nats=nats, delta=spec.delta))
+        if not math.isclose(point.bound, found, rel_tol=_LAST_DIGITS):
+            raise _does_not_follow(run, what=f"a bound in {FRONTIER_FILE}", claimed=point.bound, found=found)
 
 
 def _does_not_follow(run: RunRecords, *, what: str, claimed: float, found: float) -> DataError:

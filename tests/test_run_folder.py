@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from idbounds.core.errors import DataError, IdboundsError
+from idbounds.core.frontier import Frontier, FrontierPoint
 from idbounds.run_folder import read_run
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -84,6 +85,32 @@ def test_only_the_specification_must_be_there(folder):
 def test_a_changed_file_is_refused_with_what_is_wrong(folder, file, fields, message):
     change(folder / file, **fields)
     with pytest.raises(IdboundsError, match=message):
+        read_run(folder)
+
+
+def frontier_of(run, *, chosen, **changes):
+    evidence, bits = run.certificate_file.training.evidence, run.message.complexity.num_bits
+    fields = {"errors": evidence.errors, "n": evidence.n, "bits": bits, "bound": run.certificate_file.training.value, **changes}
+    point = FrontierPoint(d=run.message.d, seed=0, step=run.message.step, code=run.message.code, tried_as="coarser", **fields)
+    return Frontier(spec_sha256=run.spec.sha256, points=(point,), chosen=chosen)
+
+
+def test_a_frontier_is_read_with_its_run(folder):
+    frontier_of(read_run(folder), chosen=0).write(folder / "frontier.json")
+    assert len(read_run(folder).searched.value("points")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bound": 0.4}, r"a bound in frontier.json is 0\.4, its counts and bits give 0\.46"),
+        ({"n": 4000}, r"frontier.json counts on n = 4000, the training part has 3301"),
+        ({"bits": 100.0}, r"chose a message of bits 100\.0, the folder's own is 182"),
+    ],
+)
+def test_a_frontier_that_does_not_follow_is_refused(folder, changes, message):
+    frontier_of(read_run(folder), chosen=0, **changes).write(folder / "frontier.json")
+    with pytest.raises(DataError, match=message):
         read_run(folder)
 
 

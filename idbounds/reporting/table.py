@@ -73,6 +73,15 @@ class Table:
     marks: tuple[tuple[str, str], ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        widths = {len(self.numeric), *map(len, self.rows), *([sum(span for _, span in self.groups)] if self.groups else [])}
+        if widths != {len(self.heads)}:
+            raise ValueError(
+                f"table {self.name!r} has {len(self.heads)} heads, and rows, groups or alignments of {sorted(widths)}"
+            )
+        if len(set(self.flat_heads)) < len(self.heads):
+            raise ValueError(f"table {self.name!r} has two columns of one name: {self.flat_heads}")
+
     @property
     def flat_heads(self) -> tuple[str, ...]:
         """Heads with the group's text before them, for formats of one line of heads."""

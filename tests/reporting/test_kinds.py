@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import StringIO
 
@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from latex_subset import compiles, read
 
-from idbounds.core.errors import DataError
+from idbounds.core.errors import ConfigError, DataError
+from idbounds.core.frontier import Frontier, FrontierPoint
 from idbounds.reporting.formats import to_csv, to_markdown
 from idbounds.reporting.html import to_html
-from idbounds.reporting.kinds import bounds_table, compact, d90_table
+from idbounds.reporting.kinds import bounds_table, compact, comparison_table, d90_table, frontier_table, runs_ledger_table
 from idbounds.reporting.latex import to_latex
 from idbounds.reporting.run_records import RunRecords
 
@@ -38,14 +39,45 @@ def records(folder="one", *, bound=SMALL, n=None, delta=0.05, task=None) -> RunR
         dimensions=tuple(run.dimensions),
         certificate_file=file.model_copy(update={"training": training}),
         message=run.message,
+        frontier=Frontier(spec_sha256=spec.sha256, points=POINTS, chosen=3),
     )
+
+
+def point(bits, errors, bound):
+    return FrontierPoint(
+        d=10, seed=0, step=0.25, code="ternary", tried_as="trained on", bits=bits, errors=errors, n=1500, bound=bound
+    )
+
+
+#: The second is beaten by the first, the fourth by the third.
+POINTS = (point(100, 300, 0.3), point(120, 300, 0.31), point(433, 180, 0.27401), point(440, 181, 0.28), point(9000, 0, 1.0))
 
 
 def column(table, head):
     return [row[table.flat_heads.index(head)] for row in table.rows]
 
 
-TABLES = {"d90": d90_table, "bounds": bounds_table}
+def compared(runs):
+    """With made-up ratios: each kind of them that there is."""
+    made = (Made(1.5, 0.9, 2.5), Made(None, None, None), "its trials are gone")
+    return comparison_table(runs, ratios={"paper": made[: len(runs) - 1], "chance_corrected": made[: len(runs) - 1]})
+
+
+@dataclass(frozen=True)
+class Made:
+    value: float | None
+    lower: float | None
+    upper: float | None
+    level: float = 0.9
+
+
+TABLES = {
+    "d90": d90_table,
+    "bounds": bounds_table,
+    "ledger": runs_ledger_table,
+    "frontier": frontier_table,
+    "comparison": compared,
+}
 RUNS = (records("one"), records("two", bound=1.0), records("three", bound=LARGE, n=2000, delta=0.01))
 
 
@@ -53,7 +85,8 @@ RUNS = (records("one"), records("two", bound=1.0), records("three", bound=LARGE,
 def test_every_cell_with_a_source_is_what_its_record_holds(build):
     origins = {}
     for run in RUNS:
-        for origin in (run.specified, run.certified, run.said, run.measured("paper"), run.measured("chance_corrected")):
+        measured = (run.measured("paper"), run.measured("chance_corrected"))
+        for origin in (run.specified, run.certified, run.said, run.searched, *measured):
             origins[origin.file, origin.sha256] = origin
     table = build(RUNS)
     traced = 0
@@ -64,7 +97,7 @@ def test_every_cell_with_a_source_is_what_its_record_holds(build):
         stored = origins[source.file, source.sha256].value(source.field)
         assert cell.value == stored or (stored is None and cell.text[0] in "<>")
         traced += 1
-    assert traced >= 3 * (len(table.heads) - 3)
+    assert traced >= 9
 
 
 @settings(deadline=None)  # the first example loads tabulate
@@ -119,7 +152,7 @@ def test_what_all_rows_share_is_said_once():
     assert "training set: errors, n = 1500" in narrow.flat_heads
     assert "held-out set: error (%), n = 400" in narrow.flat_heads
     assert not {"model", "parametrization", "δ"} & set(narrow.heads)
-    assert "All rows: model tiny, parametrization full." in narrow.caption
+    assert "All rows: model tiny, parametrization full, projection fastfood." in narrow.caption
     assert sum(span for _, span in narrow.groups) == len(narrow.heads)
     apart = compact(bounds_table((records("a"), records("b", n=2000, delta=0.01))))
     assert {"training set: n", "δ"} <= set(apart.flat_heads)
@@ -152,15 +185,16 @@ def test_the_signature_is_in_every_format(build):
     for text in (to_latex(table), to_markdown(table), to_csv(table), to_html(table)):
         for part in ("idbounds 0.1.0", "seeds 0, 1, 2", RUNS[0].spec.sha256[:12], file.sha256[:12]):
             assert part in text
-    assert ("not proved" in table.caption) == (build is d90_table)
-    assert ("the message pays for" in table.caption) == (build is bounds_table)
+    assert ("not proved" in table.caption) == (build in (d90_table, compared))
+    assert ("the message pays for" in table.caption) == (build is not d90_table)
 
 
 @pytest.mark.parametrize("build", TABLES.values(), ids=TABLES)
 def test_latex_is_what_a_compiler_takes(build, tmp_path):
-    texts = [to_latex(table) for runs in (RUNS, RUNS[:1]) for table in (build(runs), compact(build(runs)))]
-    for text in texts:
-        assert len(read(text).lines) in (1, 3)
+    tables = [table for runs in (RUNS, RUNS[:2]) for table in (build(runs), compact(build(runs)))]
+    texts = [to_latex(table) for table in tables]
+    for text, table in zip(texts, tables, strict=True):
+        assert len(read(text).lines) == len(table.rows)
     outcome = compiles(tmp_path, *(re.sub(r"\\label\{.*\}\n", "", text) for text in texts))
     assert outcome is None or outcome.returncode == 0, outcome.stdout[-2000:]
 
@@ -184,8 +218,80 @@ def test_the_reader_of_latex_catches_what_is_made_wrong(wrong, right):
         read(text.replace(wrong, right))
 
 
+def test_the_ledger_lists_every_part_and_its_sum():
+    other = records("b")
+    ledger = other.certificate_file.training.complexity.ledger
+    twice = (*ledger, ledger[0].model_copy(update={"bits": 0.125}))
+    complexity = other.certificate_file.training.complexity.model_copy(update={"ledger": twice})
+    training = other.certificate_file.training.model_copy(update={"complexity": complexity})
+    other = replace(other, certificate_file=other.certificate_file.model_copy(update={"training": training}))
+    table = runs_ledger_table((records("a"), other))
+    texts = [[cell.text for cell in row] for row in table.rows]
+    assert texts == [
+        ["dimension", "2", "2"],
+        ["coefficients", "431", "431"],
+        ["dimension", "–", "0.2"],
+        ["total", "433", "433.2"],
+    ]
+    assert table.rows[-1][2].value == 433.125
+    (alone,) = {len(row) for row in runs_ledger_table((other,)).rows}
+    assert alone == 3
+    assert runs_ledger_table((other,)).rows[0][2].text == "one of 4"
+
+
+def test_the_frontier_has_the_efficient_points_and_marks_the_chosen_one():
+    table = frontier_table((records(),))
+    assert [cell.text for cell in column(table, "bits")] == ["100", "433", "440", "9000"]
+    assert [cell.mark for cell in column(table, "tried as")] == ["", "", "*", ""]
+    assert [cell.text for cell in column(table, "bound (%)")] == ["30.0", "27.5", "28.1", "100.0"]
+    assert [cell.mark for cell in column(table, "bound (%)")] == ["", "", "", "‡"]
+    assert "5 in all" in table.caption
+    assert len(frontier_table((records("a"), records("b"))).rows) == 8
+
+
+def test_a_chosen_point_that_occurs_twice_is_printed_once():
+    run = records()
+    twice = Frontier(spec_sha256=run.spec.sha256, points=(POINTS[2], POINTS[2]), chosen=1)
+    table = frontier_table((replace(run, frontier=twice),))
+    assert [cell.sources[0].field for cell in column(table, "bits")] == ["points.1.bits"]
+
+
+def test_ratios_are_printed_with_their_interval_and_open_ends():
+    table = compared(RUNS)
+    assert [cell.text for cell in column(table, "rule: paper: ratio")] == ["1", "1.50", "censored"]
+    assert [cell.text for cell in column(table, "rule: paper: 90% interval of ratio")] == ["–", "[0.90, 2.50]", "[0, ∞]"]
+    four = compared((*RUNS, records("four")))
+    assert column(four, "rule: paper: ratio")[3].text == "–"
+    assert four.notes == ("No ratio for four: its trials are gone",)
+    assert csv_of(table)[1]["rule: paper: 90% interval of ratio lower"] == "0.9"
+    assert not column(compared((RUNS[0], RUNS[2])), "certified: bound (%)")[0].best, "they share neither examples nor δ"
+    assert column(compared((records("a"), records("b", bound=LARGE))), "certified: bound (%)")[0].best
+
+
+def test_what_cannot_be_compared_is_refused_with_the_reason():
+    one, other = records("a"), records("b", task="another")
+    with pytest.raises(ConfigError, match=r"at least two runs, got 1"):
+        compared((one,))
+    with pytest.raises(ConfigError, match=r"a and b cannot be compared: .*another.* are two tasks on the same examples"):
+        compared((one, other))
+    test = one.spec.task.test.model_copy(update={"sha256_of_examples": "9" * 64})
+    spec = one.spec.model_copy(update={"task": one.spec.task.model_copy(update={"test": test})})
+    with pytest.raises(ConfigError, match=r"they are tested on other examples, .*hash 999999999999…"):
+        compared((one, replace(one, folder="c", spec=spec)))
+
+
+def test_a_table_that_does_not_fit_together_is_refused():
+    table = bounds_table(RUNS)
+    with pytest.raises(ValueError, match="two columns of one name"):
+        replace(table, heads=(table.heads[0],) * len(table.heads), groups=())
+    with pytest.raises(ValueError, match="heads, and rows"):
+        replace(table, numeric=table.numeric[1:])
+
+
 def test_a_run_without_what_the_table_needs_is_refused():
     with pytest.raises(DataError, match=r"one has no certificate.json; `idbounds certify one` writes it"):
         bounds_table((replace(records(), certificate_file=None),))
+    with pytest.raises(DataError, match=r"one has no frontier.json; `idbounds compress` writes it"):
+        frontier_table((replace(records(), frontier=None),))
     with pytest.raises(DataError, match=r"one has no d90"):
         d90_table((replace(records(), dimensions=()),))

@@ -23,7 +23,7 @@ def bounds_table(runs: Sequence[RunRecords]) -> Table:
     A bound that is vacuous or not below the majority-class error is marked. The smallest certified bound is bold among the
     runs that share the training examples and δ, if there are at least two. Raises DataError for a run without certificate.
     """
-    first = ("task", "model", "parametrization", "δ", "d")
+    first = ("task", "model", "parametrization", "projection", "δ", "d")
     training: tuple[str, ...] = ("errors", "n", "error (%)", "bits", "bound (%)")
     column = len(first) + training.index("bound (%)")
     with_before = any(run.before_compression is not None for run in runs)
@@ -31,12 +31,12 @@ def bounds_table(runs: Sequence[RunRecords]) -> Table:
     held_out = ("error (%)", "n", "bound (%)")
     heads = (*first, *training, *held_out, "majority (%)")
     rows = [_row(run, with_before=with_before) for run in runs]
-    rows = _with_best(rows, column=column, keys=[_comparable(run) for run in runs])
+    rows = with_best(rows, column=column, keys=[comparable(run) for run in runs])
     marks = {cell.mark for cell in chain.from_iterable(rows)}
     return Table(
         name="bounds",
         heads=heads,
-        numeric=(False,) * 3 + (True,) * (len(heads) - 3),
+        numeric=(False,) * 4 + (True,) * (len(heads) - 4),
         rows=tuple(rows),
         caption=_caption(runs, has_best=any(row[column].best for row in rows)),
         notes=assumed(runs),
@@ -73,13 +73,14 @@ def _row(run: RunRecords, *, with_before: bool) -> tuple[Cell, ...]:
     )
 
 
-def _comparable(run: RunRecords) -> Hashable:
+def comparable(run: RunRecords) -> Hashable:
     """What two runs must share for their bounds to be ranked: the examples, hence n, and δ."""
     evidence = run.certified.value("training.evidence")
     return run.spec.task.name, evidence.examples_sha256, evidence.n, run.certified.value("training.delta")
 
 
-def _with_best(rows: list[tuple[Cell, ...]], *, column: int, keys: Sequence[Hashable]) -> list[tuple[Cell, ...]]:
+def with_best(rows: list[tuple[Cell, ...]], *, column: int, keys: Sequence[Hashable]) -> list[tuple[Cell, ...]]:
+    """The rows with the smallest bound of each key in bold, unless its key is alone or the bound vacuous."""
     smallest: dict[Hashable, float] = {}
     for row, key in zip(rows, keys, strict=True):
         smallest[key] = min(smallest.get(key, 1.0), float(str(row[column].value)))

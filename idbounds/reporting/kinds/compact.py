@@ -8,7 +8,7 @@ from itertools import accumulate
 from idbounds.reporting.table import Table
 
 #: Heads of columns that are said in the caption where all rows, at least two, share one text; the signature has δ already.
-_SAID_ONCE = ("model", "parametrization", "δ")
+_SAID_ONCE = ("model", "parametrization", "projection", "δ")
 _SIZE = "n"
 
 

@@ -20,22 +20,26 @@ def d90_table(runs: Sequence[RunRecords]) -> Table:
         if not run.dimensions:
             raise DataError(f"{run.folder} has no d90.*.json; `idbounds measure` writes them")
     rules = distinct(dimension.rule for run in runs for dimension in run.dimensions)
-    levels = distinct(dimension.level for run in runs for dimension in run.dimensions)
-    interval = f"{levels[0]:.0%} interval" if len(levels) == 1 else "interval"
-    first = ("task", "model", "parametrization", "weights", "seeds", "full (%)", "n")
-    heads = (*first, *("target (%)", "d90", interval) * len(rules))
+    first = ("task", "model", "parametrization", "projection", "weights", "seeds", "full (%)", "n")
+    heads = (*first, *("target (%)", "d90", interval_head(runs)) * len(rules))
     return Table(
         name="d90",
         heads=heads,
-        numeric=(False,) * 3 + (True,) * (len(first) - 3) + (True, True, False) * len(rules),
+        numeric=(False,) * 4 + (True,) * (len(first) - 4) + (True, True, False) * len(rules),
         rows=tuple(_row(run, rules=rules) for run in runs),
         caption=(
-            "Intrinsic dimension d90: the smallest d whose test accuracy reaches the target, with bootstrap interval "
-            f"({', '.join(f'{level:.0%}' for level in levels)}). < and > mark values outside the d that were measured. "
+            "Intrinsic dimension d90: the smallest d whose test accuracy reaches the target, with bootstrap interval. "
+            "< and > mark values outside the d that were measured. "
             f"Accuracies are on the test part, its size is n; full: full fine-tuning. {measured_signature(runs)}"
         ),
         groups=(("", len(first)), *((f"rule: {rule.replace('_', ' ')}", 3) for rule in rules)),
     )
+
+
+def interval_head(runs: Sequence[RunRecords]) -> str:
+    """With the level of the intervals of d90, or levels."""
+    levels = distinct(dimension.level for run in runs for dimension in run.dimensions)
+    return f"{' or '.join(f'{level:.0%}' for level in levels)} interval"
 
 
 def _row(run: RunRecords, *, rules: Sequence[str]) -> tuple[Cell, ...]:
@@ -51,10 +55,19 @@ def _row(run: RunRecords, *, rules: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def name_cells(run: RunRecords) -> tuple[Cell, Cell, Cell]:
-    """Task, model and parametrization."""
+def name_cells(run: RunRecords) -> tuple[Cell, Cell, Cell, Cell]:
+    """Task, model, parametrization and projection."""
     spec = run.specified
-    return spec.cell("task.name"), spec.cell("model.name"), spec.cell("parametrization", lambda name: name.replace("_", " "))
+    return (
+        spec.cell("task.name"),
+        spec.cell("model.name"),
+        spec.cell("parametrization", _words),
+        spec.cell("projection", _words),
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _rule_cells(record: Origin) -> tuple[Cell, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from pathlib import PurePath
 from typing import TypeVar
 
 from idbounds.reporting.run_records import RunRecords
@@ -16,6 +17,22 @@ _DIGITS = 12
 def distinct(values: Iterable[T]) -> tuple[T, ...]:
     """Each once, in the order of their first places."""
     return tuple(dict.fromkeys(values))
+
+
+def labels(runs: Sequence[RunRecords]) -> tuple[str, ...]:
+    """A short name for each run: its task, with the folder's name where tasks repeat, or the whole path where that repeats."""
+    for name in (_task, _task_and_folder):
+        if len({name(run) for run in runs}) == len(runs):
+            return tuple(name(run) for run in runs)
+    return tuple(f"{_task(run)} ({run.folder})" for run in runs)
+
+
+def _task(run: RunRecords) -> str:
+    return run.spec.task.name
+
+
+def _task_and_folder(run: RunRecords) -> str:
+    return f"{run.spec.task.name} ({PurePath(run.folder).name})"
 
 
 def assumed(runs: Sequence[RunRecords]) -> tuple[str, ...]:

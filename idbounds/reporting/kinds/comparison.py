@@ -1,0 +1,135 @@
+"""Runs on one task side by side: d90 with its ratio to the first run's, and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from idbounds.core.errors import ConfigError
+from idbounds.reporting.kinds.bounds import NO_BETTER, VACUOUS, bound_cell, comparable, with_best
+from idbounds.reporting.kinds.d90 import estimate_cells, interval_head, name_cells
+from idbounds.reporting.kinds.signature import distinct, labels, measured_signature, proved_signature
+from idbounds.reporting.rounding import bits_up
+from idbounds.reporting.run_records import RunRecords
+from idbounds.reporting.table import NO_CELL, Cell, Table, text_cell
+
+
+class RatioOfD90(Protocol):
+    """What `idbounds.estimation.ratio` gives; None is a value outside both grids, or an open end."""
+
+    @property
+    def value(self) -> float | None:
+        """d90 of the run over d90 of the first."""
+
+    @property
+    def lower(self) -> float | None:
+        """Of the interval."""
+
+    @property
+    def upper(self) -> float | None:
+        """Of the interval."""
+
+    @property
+    def level(self) -> float:
+        """Of the interval."""
+
+
+#: By rule, the ratio of each run but the first to the first, or why there is none.
+Ratios = Mapping[str, Sequence[RatioOfD90 | str]]
+
+
+def require_comparable(runs: Sequence[RunRecords]) -> None:
+    """Raise ConfigError, with the reason, for fewer than two runs or runs that were not tested on the same examples."""
+    if len(runs) < 2:
+        raise ConfigError(f"a comparison needs at least two runs, got {len(runs)}")
+    first = runs[0].spec.task
+    for run in runs[1:]:
+        task = run.spec.task
+        if task.test.sha256_of_examples != first.test.sha256_of_examples:
+            raise ConfigError(
+                f"{runs[0].folder} and {run.folder} cannot be compared: they are tested on other examples, {first.name} "
+                f"({first.test.n}, hash {first.test.sha256_of_examples[:12]}…) and {task.name} ({task.test.n}, hash "
+                f"{task.test.sha256_of_examples[:12]}…); the kinds d90 and bounds list them without ranking"
+            )
+        if task.name != first.name or run.spec.learning_task != runs[0].spec.learning_task:
+            raise ConfigError(
+                f"{runs[0].folder} and {run.folder} cannot be compared: {first.name} ({runs[0].spec.learning_task}) and "
+                f"{task.name} ({run.spec.learning_task}) are two tasks on the same examples"
+            )
+
+
+def comparison_table(runs: Sequence[RunRecords], *, ratios: Ratios) -> Table:
+    """A row a run: d90 under each rule that all runs have, its ratio to that of the first run, bits and bounds.
+
+    Raises ConfigError as `require_comparable`.
+    """
+    require_comparable(runs)
+    rules = list(ratios)
+    first = ("run", "model", "parametrization", "projection", "δ")
+    bounds = ("bits", "bound (%)", "held-out bound (%)")
+    levels = distinct(one.level for rule in rules for one in ratios[rule] if not isinstance(one, str))
+    ratio_head = f"{' or '.join(f'{level:.0%}' for level in levels)} interval of ratio".lstrip()
+    heads = (*first, *("d90", interval_head(runs), "ratio", ratio_head) * len(rules), *bounds)
+    rows = [_row(run, number, label, ratios) for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True))]
+    certified = [run for run in runs if run.certificate_file is not None]
+    if len(certified) == len(runs):
+        rows = with_best(rows, column=len(heads) - 2, keys=[comparable(run) for run in runs])
+    marks = {cell.mark for row in rows for cell in row}
+    return Table(
+        name="comparison",
+        heads=heads,
+        numeric=(False,) * 4 + (True,) + (True, False, True, False) * len(rules) + (True,) * 3,
+        rows=tuple(rows),
+        caption=_caption(runs, certified=certified),
+        notes=tuple(_missing(runs, ratios)),
+        marks=tuple(mark for mark in (VACUOUS, NO_BETTER) if mark[0] in marks),
+        groups=(("", len(first)), *((f"rule: {rule.replace('_', ' ')}", 4) for rule in rules), ("certified", len(bounds))),
+    )
+
+
+def _caption(runs: Sequence[RunRecords], *, certified: Sequence[RunRecords]) -> str:
+    task = runs[0].spec.task
+    signature = proved_signature(certified) if certified else measured_signature(runs)
+    return (
+        f"Runs on {task.name}, all tested on the same {task.test.n} examples. d90 is relative to each run's own full "
+        "fine-tuning; ratio: d90 over that of the first row, both redrawn as if they were independent, so that its interval is "
+        "rather too wide. Both are measured, not proved. Bold: the smallest bound of those that share training examples and δ; "
+        f"a claim that takes the smallest of m must pay log₂ m bits for the choice. {signature}"
+    )
+
+
+def _row(run: RunRecords, number: int, label: str, ratios: Ratios) -> tuple[Cell, ...]:
+    cells: list[Cell] = [run.specified.derived(label, label, paths=("task.name",), how="label"), *name_cells(run)[1:]]
+    cells.append(run.specified.cell("delta", repr))
+    for rule, found in ratios.items():
+        record = run.measured(rule)
+        cells += (NO_CELL, NO_CELL) if record is None else estimate_cells(record)
+        cells += (text_cell("1"), NO_CELL) if number == 0 else _ratio_cells(run, rule, found[number - 1])
+    if run.certificate_file is None:
+        return (*cells, NO_CELL, NO_CELL, NO_CELL)
+    certificate = run.certified
+    majority = certificate.value("majority_error")
+    bounds = (bound_cell(certificate, f"{part}.value", majority=majority) for part in ("training", "held_out"))
+    return (*cells, certificate.cell("training.complexity.num_bits", bits_up), *bounds)
+
+
+def _ratio_cells(run: RunRecords, rule: str, ratio: RatioOfD90 | str) -> tuple[Cell, Cell]:
+    record = run.measured(rule)
+    if isinstance(ratio, str) or record is None:
+        return NO_CELL, NO_CELL
+    how = "from the trials of both runs: ratio of d90 to the first run's"
+    low = "0" if ratio.lower is None else f"{ratio.lower:.2f}"
+    high = "∞" if ratio.upper is None else f"{ratio.upper:.2f}"
+    value = "censored" if ratio.value is None else f"{ratio.value:.2f}"
+    return (
+        record.derived("censored" if ratio.value is None else ratio.value, value, paths=("trials",), how=how),
+        record.derived((ratio.lower, ratio.upper), f"[{low}, {high}]", paths=("trials",), how=how),
+    )
+
+
+def _missing(runs: Sequence[RunRecords], ratios: Ratios) -> list[str]:
+    """Why ratios are missing, each reason once."""
+    reasons = [
+        (run, one) for found in ratios.values() for run, one in zip(runs[1:], found, strict=True) if isinstance(one, str)
+    ]
+    return [f"No ratio for {folder}: {reason}" for folder, reason in distinct((run.folder, reason) for run, reason in reasons)]
