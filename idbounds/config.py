@@ -18,7 +18,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 PerChannel = float | Annotated[tuple[float, ...], Field(min_length=1)]
 
 #: The built-in networks whose weights are drawn at random: they have seen no data.
-UNTRAINED = ("lenet", "mlp")
+UNTRAINED = ("convnet", "lenet", "mlp")
 
 
 class Section(BaseModel):
@@ -30,7 +30,7 @@ class Section(BaseModel):
 class ModelSection(Section):
     """Which network: a folder or Hugging Face name, a built-in one, or what a function of the user's returns."""
 
-    builtin: Literal["all-MiniLM-L6-v2", "lenet", "mlp"] | None = None
+    builtin: Literal["all-MiniLM-L6-v2", "convnet", "lenet", "mlp"] | None = None
     source: str | None = None
     architecture: str | None = None
     revision: str | None = None

@@ -19,8 +19,8 @@ from idbounds.measurement.image_splits import LabelledImages
 from idbounds.measurement.models import Pretrained, fingerprint, local_name
 from idbounds.measurement.small_networks import small_network
 
-#: What the record says of the networks of `SMALL_NETWORKS`, which are those of Li et al.
-_NAMES = {"lenet": "LeNet", "mlp": "MLP"}
+#: What the record says of the networks of `SMALL_NETWORKS`: those of Li et al. and a wider one.
+_NAMES = {"convnet": "ConvNet", "lenet": "LeNet", "mlp": "MLP"}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -23,24 +24,40 @@ def mlp(shape: Shape, num_labels: int) -> nn.Sequential:
 
 def lenet(shape: Shape, num_labels: int) -> nn.Sequential:
     """Li et al. 2018's LeNet: 6 and 16 kernels of 5 x 5, each with pooling by 2, then 120 and 84 (44,426 weights on MNIST)."""
+    return _convolutional("lenet", shape, kernels=(6, 16), pooling=nn.MaxPool2d, hidden=(120, 84), num_labels=num_labels)
+
+
+def convnet(shape: Shape, num_labels: int) -> nn.Sequential:
+    """As LeNet, wider, with means for pooling and one hidden layer: 16 and 32 kernels, then 128 (80,202 weights on MNIST).
+
+    It needs fewer directions than LeNet for the same training errors (docs/results/index.md, certified).
+    """
+    return _convolutional("convnet", shape, kernels=(16, 32), pooling=nn.AvgPool2d, hidden=(128,), num_labels=num_labels)
+
+
+def _convolutional(
+    name: str,
+    shape: Shape,
+    *,
+    kernels: tuple[int, int],
+    pooling: Callable[[int], nn.Module],
+    hidden: tuple[int, ...],
+    num_labels: int,
+) -> nn.Sequential:
     channels, *sides = shape
     left = [((side - 4) // 2 - 4) // 2 for side in sides]
     if min(left) < 1:
-        raise ConfigError(f"lenet needs images of at least 16 x 16, got {sides[0]} x {sides[1]}; take the mlp")
-    body = (
-        nn.Conv2d(channels, 6, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-    )
-    head = (nn.Linear(16 * math.prod(left), 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, num_labels))
-    return nn.Sequential(*body, *head)
+        raise ConfigError(f"{name} needs images of at least 16 x 16, got {sides[0]} x {sides[1]}; take the mlp")
+    body: list[nn.Module] = []
+    for before, after in pairwise((channels, *kernels)):
+        body += [nn.Conv2d(before, after, 5), nn.ReLU(), pooling(2)]
+    head: list[nn.Module] = [nn.Flatten()]
+    for before, after in pairwise((kernels[-1] * math.prod(left), *hidden)):
+        head += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*body, *head, nn.Linear(hidden[-1], num_labels))
 
 
-SMALL_NETWORKS: dict[str, Callable[[Shape, int], nn.Sequential]] = {"lenet": lenet, "mlp": mlp}
+SMALL_NETWORKS: dict[str, Callable[[Shape, int], nn.Sequential]] = {"convnet": convnet, "lenet": lenet, "mlp": mlp}
 
 
 # torch draws weights of its own, which are then overwritten: the caller's random state must not notice.

@@ -128,7 +128,8 @@ def test_weights_have_the_stated_variance_and_follow_the_seed_alone(name):
         assert float(tensor.detach().std()) == pytest.approx(wanted, rel=5 / math.sqrt(2 * tensor.numel()))
 
 
-def test_lenet_names_the_smallest_image():
-    assert small_network("lenet", shape=(1, 16, 16), num_labels=2, seed=0)(torch.zeros(1, 1, 16, 16)).shape == (1, 2)
-    with pytest.raises(ConfigError, match="at least 16 x 16, got 15 x 28"):
-        small_network("lenet", shape=(1, 15, 28), num_labels=2, seed=0)
+@pytest.mark.parametrize("name", ["convnet", "lenet"])
+def test_networks_of_convolutions_name_the_smallest_image(name):
+    assert small_network(name, shape=(1, 16, 16), num_labels=2, seed=0)(torch.zeros(1, 1, 16, 16)).shape == (1, 2)
+    with pytest.raises(ConfigError, match=f"{name} needs images of at least 16 x 16, got 15 x 28"):
+        small_network(name, shape=(1, 15, 28), num_labels=2, seed=0)
