@@ -100,7 +100,7 @@ def test_runs_on_different_examples_are_not_compared():
 def test_a_comparison_without_trials_says_why_there_is_no_ratio(tmp_path):
     copy = shutil.copytree(MRPC, tmp_path / "copy")
     output = invoke("table", MRPC, copy, "--kind", "comparison")
-    assert "MRPC (copy)" in output
+    assert "| copy" in output
     assert f"No ratio for {copy}: the trials of {MRPC} are not all there" in output
 
 

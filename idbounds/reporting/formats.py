@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -9,28 +10,41 @@ import pandas as pd
 from idbounds.reporting.extras import load
 from idbounds.reporting.html import to_html_page
 from idbounds.reporting.latex import to_latex
-from idbounds.reporting.table import Cell, Table, Value, printed
+from idbounds.reporting.rounding import printable
+from idbounds.reporting.table import Cell, Table, Value
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 def to_markdown(table: Table) -> str:
     """A pipe table, the caption below it in italics, the notes as a list."""
     tabulate = load("tabulate").tabulate
     body = tabulate(
-        [[f"**{printed(cell)}**" if cell.best else printed(cell) for cell in row] for row in table.rows],
-        headers=list(table.flat_heads),
+        [[_markdown_cell(cell) for cell in row] for row in table.rows],
+        headers=[_markdown(head) for head in table.flat_heads],
         tablefmt="pipe",
         disable_numparse=True,  # 27.50 stays 27.50
         colalign=["right" if numeric else "left" for numeric in table.numeric],
     )
-    notes = "".join(f"\n- {note}" for note in _below(table))
-    return f"{body}\n\n*{table.caption}*\n" + (f"{notes}\n" if notes else "")
+    notes = "".join(f"\n- {_markdown(note)}" for note in _below(table))
+    return f"{body}\n\n*{_markdown(table.caption)}*\n" + (f"{notes}\n" if notes else "")
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown(f"{cell.text} {cell.mark}" if cell.mark else cell.text)
+    return f"**{text}**" if cell.best else text
+
+
+def _markdown(text: str) -> str:
+    """Text that neither ends its cell nor begins a tag. Stars and underscores are left as they are, to be read as text too."""
+    return _TAG.sub("&lt;", printable(text)).replace("|", "\\|")
 
 
 def to_csv(table: Table) -> str:
     """The stored values at full precision (fractions, not percent); the caption in leading lines that start with #.
 
-    An interval becomes two columns, the signs of marked cells one. Where cells know their records, a last column
-    `source` names the files and hashes of each row.
+    An interval becomes two columns, a value with its interval three, the signs of marked cells one. Where cells know their
+    records, a last column `source` names the files and hashes of each row.
     """
     columns: dict[str, list[Value]] = {}
     for index, head in enumerate(table.flat_heads):
@@ -39,7 +53,7 @@ def to_csv(table: Table) -> str:
     sources: list[Value] = [_records(row) for row in table.rows]
     if any(sources):
         columns["source"] = sources
-    comments = "".join(f"# {line}\n" for line in (table.caption, *_below(table)))
+    comments = "".join(f"# {printable(line)}\n" for line in (table.caption, *_below(table)))
     return comments + pd.DataFrame(columns, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
@@ -48,12 +62,13 @@ def _below(table: Table) -> list[str]:
 
 
 def _columns(head: str, cells: list[Cell]) -> dict[str, list[Value]]:
-    values = [cell.value for cell in cells]
+    """The columns of a csv that one column of a table becomes."""
     marks: dict[str, list[Value]] = {f"{head} mark": [cell.mark for cell in cells]} if any(cell.mark for cell in cells) else {}
-    if not any(isinstance(value, tuple) for value in values):
-        return {head: [value for value in values if not isinstance(value, tuple)], **marks}
-    pairs = [value if isinstance(value, tuple) else (value, value) for value in values]
-    return {f"{head} lower": [low for low, _ in pairs], f"{head} upper": [high for _, high in pairs], **marks}
+    values = [cell.value if isinstance(cell.value, tuple) else (cell.value,) for cell in cells]
+    width = max(map(len, values), default=1)
+    names = {1: (head,), 2: (f"{head} lower", f"{head} upper"), 3: (head, f"{head} lower", f"{head} upper")}[width]
+    padded = [(*value, *(None,) * (width - len(value))) for value in values]
+    return {name: [value[place] for value in padded] for place, name in enumerate(names)} | marks
 
 
 def _records(row: tuple[Cell, ...]) -> str:

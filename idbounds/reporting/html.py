@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from idbounds.reporting.rounding import printable
 from idbounds.reporting.table import Cell, Table
 
 #: Enough to read it alone; a page that embeds the table has its own.
@@ -23,11 +24,11 @@ def to_html(table: Table) -> str:
     width = len(table.heads)
     heads = "".join(_head(head, numeric) for head, numeric in zip(table.heads, table.numeric, strict=True))
     rows = "".join(f"<tr>{_row(row, table.numeric)}</tr>\n" for row in table.rows)
-    below = [f"<sup>{escape(sign)}</sup> {escape(text)}" for sign, text in table.marks] + [*map(escape, table.notes)]
+    below = [f"<sup>{_safe(sign)}</sup> {_safe(text)}" for sign, text in table.marks] + [*map(_safe, table.notes)]
     notes = "".join(f'<tr><td colspan="{width}">{note}</td></tr>\n' for note in below)
     return (
-        f'<table id="tab-idbounds-{escape(table.name)}">\n'
-        f"<caption>{escape(table.caption)}</caption>\n"
+        f'<table id="tab-idbounds-{_safe(table.name)}">\n'
+        f"<caption>{_safe(table.caption)}</caption>\n"
         f"<thead>\n{_groups(table)}<tr>{heads}</tr>\n</thead>\n"
         f"<tbody>\n{rows}</tbody>\n" + (f"<tfoot>\n{notes}</tfoot>\n" if notes else "") + "</table>\n"
     )
@@ -38,7 +39,7 @@ def to_html_page(table: Table) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>idbounds: {escape(table.name)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>idbounds: {_safe(table.name)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n{to_html(table)}</body>\n</html>\n"
     )
 
@@ -47,14 +48,14 @@ def _groups(table: Table) -> str:
     if not table.groups:
         return ""
     cells = (
-        f'<th scope="colgroup" colspan="{span}">{escape(text)}</th>' if text else f'<td colspan="{span}"></td>'
+        f'<th scope="colgroup" colspan="{span}">{_safe(text)}</th>' if text else f'<td colspan="{span}"></td>'
         for text, span in table.groups
     )
     return f"<tr>{''.join(cells)}</tr>\n"
 
 
 def _head(text: str, numeric: bool) -> str:
-    return f'<th scope="col"{_class(numeric)}>{escape(text)}</th>'
+    return f'<th scope="col"{_class(numeric)}>{_safe(text)}</th>'
 
 
 def _row(row: tuple[Cell, ...], numeric: tuple[bool, ...]) -> str:
@@ -69,9 +70,13 @@ def _class(numeric: bool) -> str:
 
 
 def _title(cell: Cell) -> str:
-    return f' title="{escape(cell.origin)}"' if cell.sources else ""
+    return f' title="{_safe(cell.origin)}"' if cell.sources else ""
 
 
 def _text(cell: Cell) -> str:
-    text = f"<strong>{escape(cell.text)}</strong>" if cell.best else escape(cell.text)
-    return text + (f"<sup>{escape(cell.mark)}</sup>" if cell.mark else "")
+    text = f"<strong>{_safe(cell.text)}</strong>" if cell.best else _safe(cell.text)
+    return text + (f"<sup>{_safe(cell.mark)}</sup>" if cell.mark else "")
+
+
+def _safe(text: str) -> str:
+    return escape(printable(text))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from idbounds.reporting.rounding import printable
 from idbounds.reporting.table import Cell, Table
 
 #: From so many columns on a table is set smaller and closer, or it would not fit on a page of 17 cm.
@@ -38,18 +39,17 @@ _SYMBOLS = str.maketrans(
         "λ": r"\(\lambda\)",
         "₀": r"\(_0\)",
         "₂": r"\(_2\)",
-        "†": r"\textdagger{}",
-        "‡": r"\textdaggerdbl{}",
+        "†": r"\(\dagger\)",
+        "‡": r"\(\ddagger\)",
         "–": "--",
         "…": r"\ldots{}",
-        "\n": " ",
     }
 )
 
 
 def escape_latex(text: str) -> str:
-    """Text for LaTeX."""
-    return text.translate(_SYMBOLS)
+    """Text for LaTeX. Letters that are not among our symbols stay, as UTF-8."""
+    return printable(text).translate(_SYMBOLS)
 
 
 def _with_symbols(text: str) -> str:

@@ -36,11 +36,11 @@ class Source:
 class Cell:
     """The stored value (for CSV, exact) and how it is printed.
 
-    An interval is a pair of values in one cell. `mark` is the sign of a note, `best` sets the cell in bold, `sources` name
-    what the value was read from, or computed from where `derived` says how.
+    An interval is a pair of values in one cell, a value with its interval a triple. `mark` is the sign of a note, `best` sets
+    the cell in bold, `sources` name what the value was read from, or computed from where `derived` says how.
     """
 
-    value: Value | tuple[Value, Value]
+    value: Value | tuple[Value, ...]
     text: str
     sources: tuple[Source, ...] = ()
     derived: str = ""
@@ -93,7 +93,7 @@ class Table:
         for number, row in enumerate(self.rows, start=1):
             for head, cell in zip(self.flat_heads, row, strict=True):
                 for source in cell.sources:
-                    stored = cell.value if not isinstance(cell.value, tuple) else " to ".join(map(repr, cell.value))
+                    stored = cell.value if not isinstance(cell.value, tuple) else ", ".join(map(str, cell.value))
                     yield {
                         "row": number,
                         "column": head,
@@ -104,11 +104,6 @@ class Table:
                         "field": source.field,
                         "derived": cell.derived,
                     }
-
-
-def printed(cell: Cell) -> str:
-    """Text and mark, for formats without raised signs."""
-    return f"{cell.text} {cell.mark}" if cell.mark else cell.text
 
 
 def text_cell(text: str) -> Cell:
@@ -145,7 +140,7 @@ class Origin:
         value = self.value(path)
         return Cell(value, NOTHING if value is None else render(value), (self.source(path),))
 
-    def derived(self, value: Value | tuple[Value, Value], text: str, *, paths: tuple[str, ...], how: str) -> Cell:
+    def derived(self, value: Value | tuple[Value, ...], text: str, *, paths: tuple[str, ...], how: str) -> Cell:
         """A value computed from fields."""
         return Cell(value, text, tuple(self.source(path) for path in paths), how)
 

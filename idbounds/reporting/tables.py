@@ -13,6 +13,7 @@ from idbounds.core.run_files import CERTIFICATE_FILE, TRIALS_FILE, d90_file
 from idbounds.core.values import CertificateFile, IntrinsicDimension, Message, RunSpec, Trial
 from idbounds.reporting.bibliography import bibliography, used_keys
 from idbounds.reporting.formats import FORMATS
+from idbounds.reporting.kinds.d90 import censored
 from idbounds.reporting.rounding import bits_up, percent, percent_up
 from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, text_cell
 
@@ -169,17 +170,14 @@ def _dimension_row(dimension: IntrinsicDimension) -> tuple[Cell, ...]:
     return (
         text_cell(dimension.rule.replace("_", " ")),
         *(record.cell(accuracy, percent) for accuracy in accuracies),
-        *dimension_cells(record),
+        *_dimension_cells(record),
     )
 
 
-def dimension_cells(record: Origin) -> tuple[Cell, ...]:
-    """d90 and both ends of its interval. A censored value is the text itself, in the csv too."""
-    fields = ("value", "lower", "upper")
-    return tuple(
-        Cell(text if record.value(field) is None else record.value(field), text, (record.source(field),))
-        for field, text in zip(fields, record.value("printed")(), strict=True)
-    )
+def _dimension_cells(record: Origin) -> tuple[Cell, ...]:
+    """d90 and both ends of its interval."""
+    parts = zip(("value", "lower", "upper"), censored(record), record.value("printed")(), strict=True)
+    return tuple(Cell(stored, text, (record.source(field),)) for field, stored, text in parts)
 
 
 def _certificate_row(evidence: str, record: Origin, part: str) -> tuple[Cell, ...]:

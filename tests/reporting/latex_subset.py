@@ -15,7 +15,7 @@ from pathlib import Path
 MACROS = {
     *("begin", "end", "centering", "caption", "label", "small", "setlength", "tabcolsep", "toprule", "midrule", "bottomrule"),
     *("cmidrule", "multicolumn", "bfseries", "textsuperscript", "par", "smallskip", "footnotesize", "quad", "ldots"),
-    *("textdagger", "textdaggerdbl", "textbackslash", "textasciitilde", "textasciicircum"),
+    *("textbackslash", "textasciitilde", "textasciicircum", "dagger", "ddagger"),
     *("leq", "geq", "pm", "times", "infty", "delta", "theta", "lambda", "(", ")", "\\", *"{}&%$#_"),
 }
 _COLUMN = re.compile(r"l|S\[table-format=(\d+)\.(\d+)(?:,[^\[\]]*)?\]")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import re
 from html.parser import HTMLParser
 from io import StringIO
 
 import pytest
 from example_run import example_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from latex_subset import read
 
 from idbounds.reporting.formats import to_csv, to_markdown, trace_csv
 from idbounds.reporting.html import to_html, to_html_page
 from idbounds.reporting.latex import to_latex
+from idbounds.reporting.rounding import printable
 from idbounds.reporting.table import Cell, Origin, Table, text_cell
 from idbounds.reporting.tables import certificate_table
 
@@ -95,8 +100,8 @@ def test_groups_marks_and_bold():
     table = grouped()
     latex, html, markdown = to_latex(table), to_html(table), to_markdown(table)
     assert r"{} & \multicolumn{2}{c}{all} \\" + "\n" + r"\cmidrule(lr){2-3}" in latex
-    assert r"{\(<\)one\(>\)} & \bfseries 27.4{\textsuperscript{\textdagger{}}} & {[10.0, \(>\) 40]} \\" in latex
-    assert r"table-space-text-post=\textsuperscript{\textdagger{}}" in latex
+    assert r"{\(<\)one\(>\)} & \bfseries 27.4{\textsuperscript{\(\dagger\)}} & {[10.0, \(>\) 40]} \\" in latex
+    assert r"table-space-text-post=\textsuperscript{\(\dagger\)}" in latex
     assert '<th scope="colgroup" colspan="2">all</th>' in html
     assert "<strong>27.4</strong><sup>†</sup>" in html
     assert "all: bound (%)" in markdown
@@ -122,3 +127,27 @@ def test_the_trace_leads_from_a_cell_to_its_field():
         found = Origin(entry["file"], run.certificate_file).value(entry["field"])
         assert str(found) == entry["stored"]
     assert len(entries) == sum(bool(cell.sources) for row in table.rows for cell in row) == 13
+
+
+NAMES = st.text(max_size=30) | st.sampled_from(
+    ["a|b", "<script>alert(1)</script>", r"\input{x}", "50% & $1_2^3", "a\nb", "ab\u202ecd"]
+)
+
+
+@settings(deadline=None)
+@given(NAMES, NAMES)
+def test_no_name_breaks_a_format(name, caption):
+    """Names of tasks and models come from strangers' records."""
+    rows = ((text_cell(name), Cell(0.5, "50.0")), (text_cell("second"), Cell(None, "–")))
+    table = Table("made-up", ("run", "bound (%)"), (False, True), rows, caption, notes=(name,))
+    latex = read(to_latex(table))
+    assert [len(line) for line in latex.lines] == [2, 2]
+    read_html = Reader(to_html(table))
+    assert [len(row) for row in read_html.rows] == [2, 2, 2, 1]
+    assert read_html.rows[1][0][2] == printable(name)
+    lines = [line for line in to_markdown(table).splitlines() if line.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines] == [3] * 4
+    assert not re.search("<[a-z/!]", to_markdown(table), re.IGNORECASE)
+    comments, body = to_csv(table).split("run,bound\n", maxsplit=1)
+    assert all(line.startswith("# ") for line in comments.splitlines())
+    assert next(csv.reader(StringIO(body, newline="")))[0] == name

@@ -22,6 +22,7 @@ from idbounds.reporting.kinds import bounds_table, compact, comparison_table, d9
 from idbounds.reporting.latex import to_latex
 from idbounds.reporting.run_records import RunRecords
 
+RATIO = "rule: paper: ratio [90%]"
 SMALL, LARGE = 0.27401, 0.41
 
 
@@ -142,7 +143,7 @@ def test_vacuous_bounds_and_those_no_better_than_guessing_are_marked():
     assert bounds_table((records(),)).marks == ()
     assert "100.0 ‡" in to_markdown(table)
     assert r"{100.0" not in to_latex(table)
-    assert r"100.0{\textsuperscript{\textdaggerdbl{}}}" in to_latex(table)
+    assert r"100.0{\textsuperscript{\(\ddagger\)}}" in to_latex(table)
     assert "<sup>†</sup>" in to_html(table)
 
 
@@ -258,12 +259,13 @@ def test_a_chosen_point_that_occurs_twice_is_printed_once():
 
 def test_ratios_are_printed_with_their_interval_and_open_ends():
     table = compared(RUNS)
-    assert [cell.text for cell in column(table, "rule: paper: ratio")] == ["1", "1.50", "censored"]
-    assert [cell.text for cell in column(table, "rule: paper: 90% interval of ratio")] == ["–", "[0.90, 2.50]", "[0, ∞]"]
+    assert [cell.text for cell in column(table, RATIO)] == ["1", "1.50 [0.90, 2.50]", "censored [0, ∞]"]
+    assert column(table, "rule: paper: d90 [90%]")[0].text == "272 [200, 400]"
     four = compared((*RUNS, records("four")))
-    assert column(four, "rule: paper: ratio")[3].text == "–"
+    assert column(four, RATIO)[3].text == "–"
     assert four.notes == ("No ratio for four: its trials are gone",)
-    assert csv_of(table)[1]["rule: paper: 90% interval of ratio lower"] == "0.9"
+    row = csv_of(table)[1]
+    assert [row[RATIO], row[f"{RATIO} lower"], row[f"{RATIO} upper"]] == ["1.5", "0.9", "2.5"]
     assert not column(compared((RUNS[0], RUNS[2])), "certified: bound (%)")[0].best, "they share neither examples nor δ"
     assert column(compared((records("a"), records("b", bound=LARGE))), "certified: bound (%)")[0].best
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from idbounds.core.errors import ConfigError
 from idbounds.reporting.kinds.bounds import NO_BETTER, VACUOUS, bound_cell, comparable, with_best
-from idbounds.reporting.kinds.d90 import estimate_cells, interval_head, name_cells
-from idbounds.reporting.kinds.signature import distinct, labels, measured_signature, proved_signature
+from idbounds.reporting.kinds.d90 import censored, levels_of, name_cells
+from idbounds.reporting.kinds.signature import distinct, folder_names, measured_signature, percentages, proved_signature
 from idbounds.reporting.rounding import bits_up
 from idbounds.reporting.run_records import RunRecords
-from idbounds.reporting.table import NO_CELL, Cell, Table, text_cell
+from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, text_cell
 
 
 class RatioOfD90(Protocol):
@@ -66,45 +66,46 @@ def comparison_table(runs: Sequence[RunRecords], *, ratios: Ratios) -> Table:
     require_comparable(runs)
     rules = list(ratios)
     first = ("run", "model", "parametrization", "projection", "δ")
-    bounds = ("bits", "bound (%)", "held-out bound (%)")
+    bounds = ("bits", "bound (%)", "held-out (%)")
     levels = distinct(one.level for rule in rules for one in ratios[rule] if not isinstance(one, str))
-    ratio_head = f"{' or '.join(f'{level:.0%}' for level in levels)} interval of ratio".lstrip()
-    heads = (*first, *("d90", interval_head(runs), "ratio", ratio_head) * len(rules), *bounds)
-    rows = [_row(run, number, label, ratios) for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True))]
-    certified = [run for run in runs if run.certificate_file is not None]
-    if len(certified) == len(runs):
+    ratio_head = f"ratio [{percentages(levels)}]" if levels else "ratio"
+    heads = (*first, *(f"d90 [{percentages(levels_of(runs))}]", ratio_head) * len(rules), *bounds)
+    rows = [_row(run, number, name, ratios) for number, (run, name) in enumerate(zip(runs, folder_names(runs), strict=True))]
+    if all(run.certificate_file is not None for run in runs):
         rows = with_best(rows, column=len(heads) - 2, keys=[comparable(run) for run in runs])
     marks = {cell.mark for row in rows for cell in row}
     return Table(
         name="comparison",
         heads=heads,
-        numeric=(False,) * 4 + (True,) + (True, False, True, False) * len(rules) + (True,) * 3,
+        numeric=(False,) * 4 + (True,) + (False, False) * len(rules) + (True,) * 3,
         rows=tuple(rows),
-        caption=_caption(runs, certified=certified),
+        caption=_caption(runs),
         notes=tuple(_missing(runs, ratios)),
         marks=tuple(mark for mark in (VACUOUS, NO_BETTER) if mark[0] in marks),
-        groups=(("", len(first)), *((f"rule: {rule.replace('_', ' ')}", 4) for rule in rules), ("certified", len(bounds))),
+        groups=(("", len(first)), *((f"rule: {rule.replace('_', ' ')}", 2) for rule in rules), ("certified", len(bounds))),
     )
 
 
-def _caption(runs: Sequence[RunRecords], *, certified: Sequence[RunRecords]) -> str:
+def _caption(runs: Sequence[RunRecords]) -> str:
     task = runs[0].spec.task
-    signature = proved_signature(certified) if certified else measured_signature(runs)
+    certified = any(run.certificate_file is not None for run in runs)
+    signature = proved_signature(runs) if certified else measured_signature(runs)
     return (
         f"Runs on {task.name}, all tested on the same {task.test.n} examples. d90 is relative to each run's own full "
-        "fine-tuning; ratio: d90 over that of the first row, both redrawn as if they were independent, so that its interval is "
-        "rather too wide. Both are measured, not proved. Bold: the smallest bound of those that share training examples and δ; "
-        f"a claim that takes the smallest of m must pay log₂ m bits for the choice. {signature}"
+        "fine-tuning, with its bootstrap interval; ratio: d90 over that of the first row, both redrawn as if they were "
+        "independent, so that its interval is rather too wide. Both are measured, not proved. bound, held-out: bounds on the "
+        "true risk of the decoded network from its training and its held-out set. Bold: the smallest bound of those that share "
+        f"training examples and δ; a claim that takes the smallest of m must pay log₂ m bits for the choice. {signature}"
     )
 
 
-def _row(run: RunRecords, number: int, label: str, ratios: Ratios) -> tuple[Cell, ...]:
-    cells: list[Cell] = [run.specified.derived(label, label, paths=("task.name",), how="label"), *name_cells(run)[1:]]
+def _row(run: RunRecords, number: int, name: str, ratios: Ratios) -> tuple[Cell, ...]:
+    cells: list[Cell] = [text_cell(name), *name_cells(run)[1:]]
     cells.append(run.specified.cell("delta", repr))
     for rule, found in ratios.items():
         record = run.measured(rule)
-        cells += (NO_CELL, NO_CELL) if record is None else estimate_cells(record)
-        cells += (text_cell("1"), NO_CELL) if number == 0 else _ratio_cells(run, rule, found[number - 1])
+        cells.append(NO_CELL if record is None else _estimate_cell(record))
+        cells.append(text_cell("1") if number == 0 else _ratio_cell(run, rule, found[number - 1]))
     if run.certificate_file is None:
         return (*cells, NO_CELL, NO_CELL, NO_CELL)
     certificate = run.certified
@@ -113,18 +114,21 @@ def _row(run: RunRecords, number: int, label: str, ratios: Ratios) -> tuple[Cell
     return (*cells, certificate.cell("training.complexity.num_bits", bits_up), *bounds)
 
 
-def _ratio_cells(run: RunRecords, rule: str, ratio: RatioOfD90 | str) -> tuple[Cell, Cell]:
+def _estimate_cell(record: Origin) -> Cell:
+    texts, fields = record.value("printed")(), ("value", "lower", "upper")
+    stored = censored(record)
+    return record.derived(stored, f"{texts[0]} [{texts[1]}, {texts[2]}]", paths=fields, how="with its interval")
+
+
+def _ratio_cell(run: RunRecords, rule: str, ratio: RatioOfD90 | str) -> Cell:
     record = run.measured(rule)
     if isinstance(ratio, str) or record is None:
-        return NO_CELL, NO_CELL
-    how = "from the trials of both runs: ratio of d90 to the first run's"
+        return NO_CELL
     low = "0" if ratio.lower is None else f"{ratio.lower:.2f}"
     high = "∞" if ratio.upper is None else f"{ratio.upper:.2f}"
-    value = "censored" if ratio.value is None else f"{ratio.value:.2f}"
-    return (
-        record.derived("censored" if ratio.value is None else ratio.value, value, paths=("trials",), how=how),
-        record.derived((ratio.lower, ratio.upper), f"[{low}, {high}]", paths=("trials",), how=how),
-    )
+    value, text = ("censored", "censored") if ratio.value is None else (ratio.value, f"{ratio.value:.2f}")
+    how = "from the trials of both runs: ratio of d90 to the first run's"
+    return record.derived((value, ratio.lower, ratio.upper), f"{text} [{low}, {high}]", paths=("trials",), how=how)
 
 
 def _missing(runs: Sequence[RunRecords], ratios: Ratios) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from idbounds.core.errors import DataError
-from idbounds.reporting.kinds.signature import distinct, measured_signature
+from idbounds.reporting.kinds.signature import distinct, measured_signature, percentages
 from idbounds.reporting.rounding import percent
 from idbounds.reporting.run_records import RunRecords
-from idbounds.reporting.table import NO_CELL, Cell, Origin, Table
+from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, Value
 
 
 def d90_table(runs: Sequence[RunRecords]) -> Table:
@@ -21,7 +21,7 @@ def d90_table(runs: Sequence[RunRecords]) -> Table:
             raise DataError(f"{run.folder} has no d90.*.json; `idbounds measure` writes them")
     rules = distinct(dimension.rule for run in runs for dimension in run.dimensions)
     first = ("task", "model", "parametrization", "projection", "weights", "seeds", "full (%)", "n")
-    heads = (*first, *("target (%)", "d90", interval_head(runs)) * len(rules))
+    heads = (*first, *("target (%)", "d90", f"{percentages(levels_of(runs))} interval") * len(rules))
     return Table(
         name="d90",
         heads=heads,
@@ -36,10 +36,9 @@ def d90_table(runs: Sequence[RunRecords]) -> Table:
     )
 
 
-def interval_head(runs: Sequence[RunRecords]) -> str:
-    """With the level of the intervals of d90, or levels."""
-    levels = distinct(dimension.level for run in runs for dimension in run.dimensions)
-    return f"{' or '.join(f'{level:.0%}' for level in levels)} interval"
+def levels_of(runs: Sequence[RunRecords]) -> tuple[float, ...]:
+    """The levels of the intervals of d90, each once."""
+    return distinct(dimension.level for run in runs for dimension in run.dimensions)
 
 
 def _row(run: RunRecords, *, rules: Sequence[str]) -> tuple[Cell, ...]:
@@ -71,13 +70,20 @@ def _words(name: str) -> str:
 
 
 def _rule_cells(record: Origin) -> tuple[Cell, ...]:
-    return (record.cell("target_accuracy", percent), *estimate_cells(record))
+    return (record.cell("target_accuracy", percent), *_estimate_cells(record))
 
 
-def estimate_cells(record: Origin) -> tuple[Cell, Cell]:
-    """d90, and its interval in one cell. A censored end is the text itself, in the csv too."""
-    fields = ("value", "lower", "upper")
-    texts = record.value("printed")()
-    stored = [text if record.value(field) is None else record.value(field) for field, text in zip(fields, texts, strict=True)]
-    interval = record.derived((stored[1], stored[2]), f"[{texts[1]}, {texts[2]}]", paths=fields[1:], how="interval")
-    return Cell(stored[0], texts[0], (record.source("value"),)), interval
+def censored(record: Origin) -> tuple[Value, Value, Value]:
+    """d90 and both ends of its interval; one outside the grid is the text that says so, in the csv too."""
+    numbers = record.value("value"), record.value("lower"), record.value("upper")
+    value, lower, upper = (
+        text if number is None else number for number, text in zip(numbers, record.value("printed")(), strict=True)
+    )
+    return value, lower, upper
+
+
+def _estimate_cells(record: Origin) -> tuple[Cell, Cell]:
+    """d90, and its interval in one cell."""
+    (value, *ends), texts = censored(record), record.value("printed")()
+    interval = record.derived(tuple(ends), f"[{texts[1]}, {texts[2]}]", paths=("lower", "upper"), how="interval")
+    return Cell(value, texts[0], (record.source("value"),)), interval

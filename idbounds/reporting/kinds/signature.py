@@ -19,20 +19,23 @@ def distinct(values: Iterable[T]) -> tuple[T, ...]:
     return tuple(dict.fromkeys(values))
 
 
+def percentages(levels: Sequence[float]) -> str:
+    """The level of an interval for a head, or the levels."""
+    return " or ".join(f"{level:.0%}" for level in levels)
+
+
+def folder_names(runs: Sequence[RunRecords]) -> tuple[str, ...]:
+    """The last part of each path, or the whole of it where two share the last part."""
+    names = tuple(PurePath(run.folder).name for run in runs)
+    return names if len(set(names)) == len(names) else tuple(run.folder for run in runs)
+
+
 def labels(runs: Sequence[RunRecords]) -> tuple[str, ...]:
-    """A short name for each run: its task, with the folder's name where tasks repeat, or the whole path where that repeats."""
-    for name in (_task, _task_and_folder):
-        if len({name(run) for run in runs}) == len(runs):
-            return tuple(name(run) for run in runs)
-    return tuple(f"{_task(run)} ({run.folder})" for run in runs)
-
-
-def _task(run: RunRecords) -> str:
-    return run.spec.task.name
-
-
-def _task_and_folder(run: RunRecords) -> str:
-    return f"{run.spec.task.name} ({PurePath(run.folder).name})"
+    """A short name for each run: its task, with its folder's where tasks repeat."""
+    tasks = tuple(run.spec.task.name for run in runs)
+    if len(set(tasks)) == len(tasks):
+        return tasks
+    return tuple(f"{task} ({name})" for task, name in zip(tasks, folder_names(runs), strict=True))
 
 
 def assumed(runs: Sequence[RunRecords]) -> tuple[str, ...]:
@@ -53,8 +56,8 @@ def measured_signature(runs: Sequence[RunRecords]) -> str:
 
 
 def proved_signature(runs: Sequence[RunRecords]) -> str:
-    """Of a table of bounds on the decoded networks."""
-    deltas = distinct(run.certified.value("training.delta") for run in runs)
+    """Of a table of bounds on the decoded networks; some of the runs may have none."""
+    deltas = distinct(run.certified.value("training.delta") for run in runs if run.certificate_file is not None)
     equal = f", δ = {deltas[0]!r}" if len(deltas) == 1 else ", δ in its row"
     several = "; no two of them together at less than the sum of their δ" if len(runs) > 1 else ""
     return (
@@ -65,8 +68,8 @@ def proved_signature(runs: Sequence[RunRecords]) -> str:
 
 
 def _codes(runs: Sequence[RunRecords]) -> str:
-    codes = distinct(run.message.code if run.message is not None else "not recorded here" for run in runs)
-    return f"Code: {', '.join(codes)}."
+    codes = distinct(run.message.code for run in runs if run.message is not None)
+    return f"Code: {', '.join(codes) or 'not known, no message is here'}."
 
 
 def _provenance(runs: Sequence[RunRecords]) -> str:
