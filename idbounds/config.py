@@ -163,6 +163,7 @@ class ExecutionSection(Section):
 
     executor: Literal["in_process", "processes", "ray"] = "in_process"
     workers: Size | None = None
+    batch_trials: Size = 1
     retries: Annotated[int, Field(ge=0)] = 2
     threads: Size | None = None
     device: Literal["cpu", "cuda"] = "cpu"
@@ -170,6 +171,12 @@ class ExecutionSection(Section):
     ray_cpus: Positive = 1.0
     ray_gpus: Annotated[float, Field(ge=0)] = 0.0
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_gpu_a_trial(self) -> Self:
+        if self.ray_gpus > 1:
+            raise ValueError(f"a trial uses one GPU, and ray_gpus = {self.ray_gpus:g} would hold more; give at most 1")
+        return self
 
 
 #: Keys of [model], and which of their values (None: any but the default) no model of the other kind has a use for.

@@ -14,7 +14,7 @@ from idbounds.core.run_files import d90_file
 from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.dimensions import dimensions_of
 from idbounds.estimation import SearchPlan
-from idbounds.measurement.executors import Executor, InProcess, Processes, RayTasks
+from idbounds.measurement.executors import Executor, InBatches, InProcess, Processes, RayTasks
 from idbounds.measurement.keys import Keys, planned_keys
 from idbounds.measurement.searching import search
 from idbounds.measurement.store import TrialStore
@@ -90,10 +90,15 @@ def _plan(run: Run, *, parallel: int) -> SearchPlan:
 
 
 def _executor(execution: ExecutionSection, runner: TrialRunner) -> Executor:
+    if execution.batch_trials > 1 and execution.executor != "in_process":
+        raise ConfigError(
+            f"batch_trials = {execution.batch_trials} with executor = {execution.executor!r}: trials are trained at once in "
+            "one process; set executor = 'in_process' or batch_trials = 1"
+        )
     if execution.executor == "in_process":
         if execution.workers not in (None, 1):
             raise ConfigError(f"workers = {execution.workers} with executor = 'in_process'; set executor = 'processes'")
-        return InProcess(runner)
+        return InBatches(runner, size=execution.batch_trials) if execution.batch_trials > 1 else InProcess(runner)
     if execution.executor == "processes":
         return Processes(runner, workers=execution.workers or _places(runner))
     return RayTasks(

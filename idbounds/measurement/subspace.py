@@ -152,6 +152,14 @@ class Subspace(nn.Module):
                 return moved_directly(theta_0, self.coordinates()[start : start + size])
             return self._weights.make(self._current_points()[name], theta_0, name=name)
 
+    def tensors(self, theta_0: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """θ for tensors at θ₀, by their names, differentiable in `theta_d`; what they share is made once."""
+        self._points = {}
+        try:
+            return {name: self.moved(tensor, name) for name, tensor in theta_0.items()}
+        finally:
+            self._points = None
+
     def _current_points(self) -> Mapping[str, Point]:
         """The point each tensor is moved to. Kept by grad mode: checkpointing runs parts of a pass without derivatives."""
         mode = torch.is_grad_enabled()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -93,11 +93,11 @@ def train(
             losses.append(_gradient(model, batch_parts, device=device, task=task, precision=precision))
             if cost is not None:
                 precision.backward(cost(step, steps))
-            _require_finite("loss", losses[-1], step=step, learning_rate=learning_rate)
+            require_finite("loss", losses[-1], step=step, learning_rate=learning_rate)
             precision.true_gradients(optimizer)
             norm = float(nn.utils.clip_grad_norm_(trained, settings.clip_norm))
             if not precision.skips_overflow():
-                _require_finite("gradient's norm", norm, step=step, learning_rate=learning_rate)
+                require_finite("gradient's norm", norm, step=step, learning_rate=learning_rate)
             precision.step(optimizer)
             if progress is not None:
                 progress(step, steps, losses[-1])
@@ -105,6 +105,11 @@ def train(
                 break
         if best is not None:
             best.restore()
+    return tail_mean(losses)
+
+
+def tail_mean(losses: Sequence[float]) -> float:
+    """The mean loss of the last tenth of the steps: what a trial's record holds."""
     tail = losses[-max(1, len(losses) // 10) :]
     return math.fsum(tail) / len(tail)
 
@@ -140,7 +145,8 @@ def _require_examples(data: Data, what: str) -> None:
         raise DataError(f"there are no examples to {what} on; give at least one")
 
 
-def _require_finite(what: str, value: float, *, step: int, learning_rate: float) -> None:
+def require_finite(what: str, value: float, *, step: int, learning_rate: float) -> None:
+    """Raise TrainingError for a loss or a norm that is NaN or infinite."""
     if not math.isfinite(value):
         raise TrainingError(f"the {what} is {value} at step {step} with learning rate {learning_rate}; try a smaller one")
 
@@ -201,13 +207,18 @@ def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether memory is short; torch says so on a CPU by a RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 @contextmanager
 def _memory_errors(setting: str, size: int) -> Iterator[None]:
     """Say what to change when memory is short."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        if not is_short_of_memory(error):
             raise
         raise TrainingError(
             f"memory is short with {size} examples at a time ({str(error).splitlines()[0]}); set a smaller {setting}, "

@@ -143,17 +143,14 @@ class TrialRunner:
         """
         start = time.monotonic()
         try:
-            with _threads(self.threads):
+            with torch_threads(self.threads):
                 return self._train(key, progress, verdict, start)
         except (ConfigError, DataError):
             raise
         except _DroppedError as stopped:
             return Outcome(self._dropped(key, stopped, seconds=time.monotonic() - start))
         except Exception as error:
-            deliberate = isinstance(error, TrainingError)
-            reason = str(error) if deliberate else f"{type(error).__name__}: {error}"
-            trial = Trial(key=key, status="failed", reason=reason, seconds=time.monotonic() - start, ran_on=self._place)
-            return Outcome(trial, accident=not deliberate)
+            return self.failed(key, error, start=start)
 
     def _train(self, key: TrialKey, progress: Progress, verdict: Verdict, start: float) -> Outcome:
         spec = self.make_subspace.spec
@@ -177,21 +174,35 @@ class TrialRunner:
             task=task,
             progress=halfway or progress,
         )
+        return self.finished(key, model, loss=loss, start=start, halfway=None if halfway is None else halfway.score)
+
+    def finished(
+        self, key: TrialKey, model: nn.Module, *, loss: float, start: float, halfway: Score | None = None, place: str = ""
+    ) -> Outcome:
+        """Count the errors of a trained model. `place` is added to where the trial ran."""
+        spec = self.make_subspace.spec
+        task, batch_size = task_by_name(spec.learning_task), spec.model.eval_batch_size
         validation, test = (
             count_errors(model, self.data[part], batch_size=batch_size, task=task) for part in ("validation", "test")
         )
-        seconds = time.monotonic() - start
         trial = Trial(
             key=key,
             status="finished",
             validation=validation,
             test=test,
             final_loss=loss,
-            seconds=seconds,
-            ran_on=self._place,
-            halfway=None if halfway is None else halfway.score,
+            seconds=time.monotonic() - start,
+            ran_on=self._place + place,
+            halfway=halfway,
         )
         return Outcome(trial, vector=model.theta_d.detach().cpu().clone() if isinstance(model, Subspace) else None)
+
+    def failed(self, key: TrialKey, error: Exception, *, start: float, place: str = "") -> Outcome:
+        """The outcome of a trial that ended in an error; what training itself did not raise is an accident."""
+        deliberate = isinstance(error, TrainingError)
+        reason = str(error) if deliberate else f"{type(error).__name__}: {error}"
+        trial = Trial(key=key, status="failed", reason=reason, seconds=time.monotonic() - start, ran_on=self._place + place)
+        return Outcome(trial, accident=not deliberate)
 
     def _dropped(self, key: TrialKey, stopped: _DroppedError, *, seconds: float) -> Trial:
         return Trial(key=key, status="dropped", reason=str(stopped), seconds=seconds, ran_on=self._place, halfway=stopped.score)
@@ -226,7 +237,8 @@ class _HalfWay:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def torch_threads(number: int) -> Iterator[None]:
+    """torch with so many threads within, and as many as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
