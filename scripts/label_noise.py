@@ -1,6 +1,6 @@
 """How many dimensions it takes to fit labels of which 0, 20 and 50 % are random: the MLP 784-200-200-10 on MNIST images.
 
-    python scripts/label_noise.py --data ../shared/data/mnist [--output docs/results/label_noise] [--runs runs/label_noise]
+    python scripts/label_noise.py --data ../shared/data/mnist [--output docs/results/label_noise]
 
 A label is replaced, with the probability that is called noise, by one of the ten drawn at random (Zhang et al. 2017), in the
 1,000 training examples alone. Two dimensions are read off the same trials:
@@ -38,7 +38,7 @@ from idbounds.measurement.image_splits import read_idx_folder
 from idbounds.preparation import Run, load
 
 NOISES = (0, 20, 50)  # percent
-NUM_TRAIN, STEPS, SEEDS = 1000, 800, (0, 1, 2)
+NUM_TRAIN, STEPS, SEEDS = 1000, 700, (0, 1, 2)
 DIMS = (60, 180, 540, 1600, 4800)
 RATES, FULL_RATES = (4.0, 12.0), (1e-3, 3e-3)
 #: From the colour-blind safe set of Okabe and Ito; told apart by dashes too.
