@@ -20,13 +20,11 @@ import argparse
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from rate_first import accuracy_row, trials_of, write_table  # sets what must be set before torch is imported
 
 from idbounds.config import parse_config
@@ -36,13 +34,17 @@ from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.estimation import Point, choose_trials, intrinsic_dimension
 from idbounds.measurement.image_splits import read_idx_folder
 from idbounds.preparation import Run, load
+from idbounds.reporting.figures.style import BLUE, INK, MARKERS, VERMILLION, Picture, legend_below, log_ticks, write_picture
 
 NOISES = (0, 20, 50)  # percent
 NUM_TRAIN, STEPS, SEEDS = 1000, 700, (0, 1, 2)
 DIMS = (60, 180, 540, 1600, 4800)
 RATES, FULL_RATES = (4.0, 12.0), (1e-3, 3e-3)
-#: From the colour-blind safe set of Okabe and Ito; told apart by dashes too.
-STYLES = {0: ("#000000", "-"), 20: ("#0072b2", "--"), 50: ("#d55e00", "-.")}
+LOOKS = {
+    0: {"color": INK, "linestyle": "-", "marker": MARKERS[0]},
+    20: {"color": BLUE, "linestyle": "--", "marker": MARKERS[1]},
+    50: {"color": VERMILLION, "linestyle": "-.", "marker": MARKERS[2]},
+}
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -117,36 +119,26 @@ def rows_of(noise: int, what: str, points: Sequence[Point]) -> list[dict[str, ob
     return [{"noise (%)": noise, "accuracy of": what, **accuracy_row(point, rates=rates[bool(point.d)])} for point in points]
 
 
-def draw(path: Path, points: dict[int, Sequence[Point]], dimensions: dict[int, IntrinsicDimension]) -> None:
-    """Fit against d, one curve for each noise, with its target, d90 and interval; the same numbers give the same bytes."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": "idbounds", "svg.fonttype": "path", "font.size": 9.0})
-        figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+def picture_of(points: dict[int, Sequence[Point]], dimensions: dict[int, IntrinsicDimension]) -> Picture:
+    """Fit against d, one curve for each noise; the bar is the interval of d90 at its target."""
+
+    def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        for noise, (color, dashes) in STYLES.items():
+        for noise, look in LOOKS.items():
             inside, d90 = [point for point in points[noise] if point.d], dimensions[noise]
-            axes.plot(
-                [point.d for point in inside],
-                [100 * point.accuracy for point in inside],
-                linestyle=dashes,
-                color=color,
-                marker="o",
-                markersize=3.5,
-                label=f"{noise} % random labels: d90 = {d90.printed()[0]}",
-            )
+            fits = [100 * point.accuracy for point in inside]
+            label = f"{noise} % random: d90 = {d90.printed()[0]}"
+            axes.plot([point.d for point in inside], fits, markersize=3.5, label=label, **look)
             ends = d90.lower or d90.smallest_d, d90.upper or d90.largest_d
-            axes.plot(ends, [100 * d90.target_accuracy] * 2, color=color, linewidth=4, alpha=0.45, solid_capstyle="butt")
-        axes.set_xscale("log")
-        axes.set_xticks(DIMS, labels=[str(d) for d in DIMS])
-        axes.set_xticks([], minor=True)
+            bar = {"color": look["color"], "linewidth": 4, "alpha": 0.45, "solid_capstyle": "butt"}
+            axes.plot(ends, [100 * d90.target_accuracy] * 2, **bar)
+        log_ticks(axes, DIMS)
         axes.set_xlabel("d, dimension of the random subspace")
         axes.set_ylabel(f"training examples fitted (%), n = {NUM_TRAIN}")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=7, frameon=False, loc="lower right")
-        content = BytesIO()
-        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "idbounds"})
-    write_atomically(path, content.getvalue())
+        legend_below(figure)
+
+    values = "; ".join(f"{noise} % random labels: {dimensions[noise]}" for noise in NOISES)
+    return Picture("label_noise", "Dimensions that fit noisy labels", f"Training examples fitted against d. {values}.", draw)
 
 
 def main() -> None:
@@ -178,7 +170,7 @@ def main() -> None:
             accuracy += rows_of(noise, what, chosen)
             if what == "fit":
                 points[noise], dimensions[noise] = chosen, d90
-    draw(arguments.output / "fit.svg", points, dimensions)
+    write_picture(arguments.output / "fit.svg", picture_of(points, dimensions))
     write_table(pd.DataFrame(table), arguments.output / "d90", as_text=("d90", "lower", "upper"))
     write_table(pd.DataFrame(accuracy), arguments.output / "accuracy", as_text=("d", "learning rate"))
 

@@ -1,6 +1,6 @@
 """d90 of MNIST from scratch, by the MLP 784-200-200-10 and LeNet, beside the 750 and 290 of Li et al. 2018.
 
-    python scripts/mnist_d90.py --data ../shared/data/mnist [--output docs/results/mnist_d90] [--runs runs/mnist_d90]
+    python scripts/mnist_d90.py --data ../shared/data/mnist [--networks mlp lenet] [--output docs/results/mnist_d90]
 
 Every d of a grid around Li's value with three seeds; the learning rate is chosen on 3,000 training images held out. d90 under
 the rule `paper` (0.9 of our own full training) and `li2018` (0.9 of full training by Li's settings). Then, at Li's d, the
@@ -28,27 +28,29 @@ from torch import nn
 from idbounds.config import parse_config
 from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.estimation import choose_trials, intrinsic_dimension
+from idbounds.figures import accuracy_of
 from idbounds.measurement.small_networks import small_network
 from idbounds.preparation import Run, prepare
-from idbounds.reporting import plot_accuracy
+from idbounds.reporting.figures.style import write_picture
 
-SEEDS, STEPS = (0, 1, 2), 1000
+SEEDS = (0, 1, 2)
 FULL_RATES = (1e-3, 3e-3, 1e-2)
 LI_RATE, LI_STEPS = 1e-3, 3000
 
 
 @dataclass(frozen=True)
 class Study:
-    """A network, the d that Li et al. 2018 (table 1) find for it, our grid and the lengths of a step in the subspace."""
+    """A network: the d that Li et al. 2018 (table 1) find for it, our grid, lengths of a step along P, steps of a trial."""
 
     li: int
     dims: tuple[int, ...]
     rates: tuple[float, ...]
+    steps: int
 
 
 STUDIES = {
-    "mlp": Study(750, (100, 200, 350, 500, 750, 1100), (2.0, 6.0, 18.0)),
-    "lenet": Study(290, (90, 130, 190, 290, 440), (6.0, 15.0)),
+    "mlp": Study(750, (100, 200, 350, 500, 750, 1100), (2.0, 6.0, 18.0), 1000),
+    "lenet": Study(290, (90, 130, 190, 290, 440), (6.0, 15.0), 600),
 }
 
 
@@ -97,7 +99,7 @@ def prepared(name: str, folder: Path, data: Path, changes: Mapping[str, Mapping[
         "learning_rates": study.rates,
         "full_learning_rates": FULL_RATES,
         "batch_size": 128,
-        "steps": STEPS,
+        "steps": study.steps,
         **changes.get("measurement", {}),
     }
     raw = {
@@ -150,7 +152,7 @@ def measure(name: str, arguments: argparse.Namespace) -> tuple[list[dict[str, ob
     accuracy = [{"network": name, **accuracy_row(point, rates=rates[d])} for d, point in points.items()]
     steps_to_li, baseline = by_li(name, arguments.runs, arguments.data)
     ours = accuracy_row(points[study.li], rates=rates[study.li])
-    settings = [{"network": name, "settings": "ours", "steps": STEPS, **ours}, *steps_to_li]
+    settings = [{"network": name, "settings": "ours", "steps": study.steps, **ours}, *steps_to_li]
     majority = 1 - run.spec.task.test.majority_errors / run.spec.task.test.n
     known = {"parametrization": "full_weights", "majority_accuracy": majority}
     dimensions = [
@@ -158,7 +160,8 @@ def measure(name: str, arguments: argparse.Namespace) -> tuple[list[dict[str, ob
         intrinsic_dimension(trials, rule="li2018", baseline=baseline, **known),
     ]
     run.spec.write(output / f"spec.{name}.json")
-    plot_accuracy(output / f"accuracy.{name}.svg", spec=run.spec, dimensions=dimensions[:1], trials=trials)
+    picture = accuracy_of(run.spec, dimensions=dimensions[:1], trials=trials)
+    write_picture(output / f"accuracy.{name}.svg", picture)
     return [dimension_row(name, d90, trials) for d90 in dimensions], accuracy, settings
 
 
@@ -167,8 +170,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("docs/results/mnist_d90"))
     parser.add_argument("--runs", type=Path, default=Path("runs/mnist_d90"))
+    parser.add_argument("--networks", nargs="+", choices=list(STUDIES), default=list(STUDIES))
     arguments = parser.parse_args()
-    measured = [measure(name, arguments) for name in STUDIES]
+    measured = [measure(name, arguments) for name in arguments.networks]
     dimensions, accuracy, settings = (pd.DataFrame(list(chain(*rows))) for rows in zip(*measured, strict=True))
     write_table(dimensions, arguments.output / "d90", as_text=("d90", "lower", "upper", "first d of the grid"))
     write_table(accuracy, arguments.output / "accuracy", as_text=("d", "learning rate"))
