@@ -14,7 +14,6 @@ from idbounds.bounds import BOUNDS
 from idbounds.bounds.base import Bound
 from idbounds.bounds.inverse import break_even_n, largest_d
 from idbounds.core.errors import ConfigError, DataError
-from idbounds.core.frontier import Frontier
 from idbounds.core.logmath import FloatArray
 from idbounds.core.run_files import CERTIFICATE_FILE, FRONTIER_FILE, MESSAGE_FILE
 from idbounds.core.units import bits_to_nats
@@ -37,8 +36,6 @@ from idbounds.run_trials import estimate_of, trials_of
 
 T = TypeVar("T")
 
-#: The bound that searches minimise and the pipeline certifies with.
-_OCCAM = BOUNDS["occam_binomial"]
 
 #: Points of a drawn curve: two a degree of print in a column.
 _POINTS = 241
@@ -143,13 +140,14 @@ def frontier(runs: Sequence[RunRecords], _: Size | None = None) -> Picture:
     searched = _there(run.frontier, FRONTIER_FILE, run=run, remedy="idbounds compress")
     points = searched.points
     bits, counted = [point.bits for point in points], [point.errors for point in points]
-    _require_bounds(run, searched)
     columns = np.linspace(max(0.0, min(bits) - _margin(bits)), max(bits) + _margin(bits), _GRID)
     rows = np.unique(
         np.linspace(max(0, min(counted) - _margin(counted)), min(points[0].n, max(counted) + _margin(counted)), _GRID).round()
     )
     nats = np.array([bits_to_nats(one) for one in columns])
-    values = _OCCAM.from_counts(errors=rows[:, None], n=points[0].n, complexity_nats=nats[None, :], delta=run.spec.delta)
+    values = BOUNDS["occam_binomial"].from_counts(
+        errors=rows[:, None], n=points[0].n, complexity_nats=nats[None, :], delta=run.spec.delta
+    )
     iso = IsoBounds(columns.tolist(), [int(errors) for errors in rows], values.tolist())
     return frontier_picture(searched, iso=iso)
 
@@ -221,18 +219,6 @@ def _bound(certificate: CertificateFile) -> Bound:
 
 def _around(place: float, reach: float) -> FloatArray:
     return np.geomspace(max(1.0, place / reach), place * reach, _POINTS)
-
-
-def _require_bounds(run: RunRecords, searched: Frontier) -> None:
-    """Refuse a bound below what its counts and bits give, which no search has found."""
-    n = run.spec.task.train.n
-    for number, point in enumerate(searched.points):
-        given = _OCCAM.from_counts(errors=point.errors, n=n, complexity_nats=bits_to_nats(point.bits), delta=run.spec.delta)
-        if point.n != n or point.bound < given:
-            raise DataError(
-                f"{run.folder}/{FRONTIER_FILE}, point {number}: {point.errors} errors of {point.n} at {point.bits:g} bits give "
-                f"no bound of {point.bound!r} on {n} examples; was it altered?"
-            )
 
 
 def _margin(numbers: Sequence[float]) -> float:

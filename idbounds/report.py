@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import idbounds
@@ -13,9 +14,11 @@ from idbounds.figures import KINDS, accuracy_of, name_of
 from idbounds.report_claims import assumptions_section, certificate_section, meaning_section, verifying_section
 from idbounds.reporting.bibliography import references
 from idbounds.reporting.figures import Picture
+from idbounds.reporting.kinds import bounds_table, compact, d90_table, frontier_table
 from idbounds.reporting.page import Section, Story, to_page
-from idbounds.reporting.rounding import percent
+from idbounds.reporting.rounding import bits_up, percent, percent_up
 from idbounds.reporting.run_records import RunRecords
+from idbounds.reporting.table import Table
 from idbounds.reporting.tables import accuracy_table, dimension_table, ledger_table
 from idbounds.run_trials import trials_of
 
@@ -51,17 +54,33 @@ def _story(run: RunRecords, *, key: str) -> Story:
         _provenance(run),
         _bibliography(run),
     )
-    return Story(key, f"{run.spec.model.name} on {run.spec.task.name}", sections)
+    return Story(key, f"{run.spec.model.name} on {run.spec.task.name}", _summary(run), sections)
+
+
+def _summary(run: RunRecords) -> str:
+    """The outcome: d90 under the first rule, and the bound."""
+    measured = f"Measured: {run.dimensions[0]} (rule {run.dimensions[0].rule.replace('_', ' ')})." if run.dimensions else ""
+    file = run.certificate_file
+    if file is None:
+        return f"{measured} Nothing is proved about this run.".strip()
+    bits, value = bits_up(file.training.complexity.num_bits), percent_up(file.training.value)
+    return (
+        f"{measured} Proved: true risk at most {value} %, from a message of {bits} bits (δ = {file.training.delta!r}).".strip()
+    )
 
 
 def _overview(runs: Sequence[RunRecords]) -> Section:
     """What several runs have in common: the figures that compare them."""
     pictures: list[Picture] = []
-    if all(run.message is not None for run in runs):
-        pictures.append(KINDS["ledger"].make(runs, None))
+    tables: list[Table] = []
     if all(run.dimensions for run in runs):
         pictures.append(KINDS["d90-size"].make(runs, None))
-    return Section("overview", "The runs side by side", pictures=tuple(pictures))
+        tables.append(compact(d90_table(runs)))
+    if all(run.message is not None for run in runs):
+        pictures.append(KINDS["ledger"].make(runs, None))
+    if all(run.certificate_file is not None for run in runs):
+        tables.append(replace(compact(bounds_table(runs)), notes=()))  # each run lists what it assumes
+    return Section("overview", "The runs side by side", pictures=tuple(pictures), tables=tuple(tables))
 
 
 def _task(run: RunRecords) -> Section:
@@ -128,10 +147,11 @@ def _message(run: RunRecords) -> Section:
         f"{message.num_bytes} bytes. Every choice that the decoder needs is a line of the account and is paid for."
     )
     pictures = [KINDS["ledger"].make([run], None)]
+    tables = [ledger_table(message, certificate_file=run.certificate_file, signature=_PAID)]
     if run.frontier is not None:
         pictures.append(KINDS["frontier"].make([run], None))
-    table = ledger_table(message, certificate_file=run.certificate_file, signature=_PAID)
-    return Section("message", "Message", paragraphs=(said,), pictures=tuple(pictures), tables=(table,))
+        tables.append(replace(compact(frontier_table([run])), notes=()))
+    return Section("message", "Message", paragraphs=(said,), pictures=tuple(pictures), tables=tuple(tables))
 
 
 def _provenance(run: RunRecords) -> Section:

@@ -11,6 +11,7 @@ from idbounds.reporting.page import Section
 from idbounds.reporting.rounding import bits_up, percent, percent_up
 from idbounds.reporting.run_records import RunRecords
 from idbounds.reporting.tables import certificate_table
+from idbounds.run_trials import chose_by_test
 
 _MISSING = "No certificate here: nothing is proved about this run. `idbounds run CONFIG` writes one."
 
@@ -32,7 +33,18 @@ def certificate_section(run: RunRecords) -> Section:
         f"({percent(training.evidence.risk)} %), and its message takes {bits_up(training.complexity.num_bits)} bits. Theorem: "
         f"{training.theorem} ({training.source}). {_proof(file)}"
     )
-    return Section("certificate", "Certificate", claim=claim, paragraphs=(said,), tables=(table,))
+    return Section("certificate", "Certificate", claim=claim, paragraphs=(said, *_before_compression(run)), tables=(table,))
+
+
+def _before_compression(run: RunRecords) -> tuple[str, ...]:
+    """The bound on the network before compression, where there is one."""
+    if run.uncompressed is None:
+        return ()
+    certificate = run.uncompressed.certificate
+    return (
+        f"The network before compression errs on at most {percent_up(certificate.value)} % of new examples, with probability "
+        f"at least 1 − {certificate.delta!r}. This δ is one of its own: {run.uncompressed.delta_covers}.",
+    )
 
 
 def _proof(file: CertificateFile) -> str:
@@ -50,7 +62,7 @@ def meaning_section(run: RunRecords) -> Section:
     return Section(
         "meaning",
         "What it means",
-        paragraphs=(_worth(file), _beside_held_out(file)),
+        paragraphs=(_worth(file), _beside_held_out(file), *_search_note(run)),
         pictures=pictures,
         points=(
             "It is about the network that message.idb decodes to, not about the one before rounding, and not about full "
@@ -90,6 +102,15 @@ def _beside_held_out(file: CertificateFile) -> str:
     )
 
 
+def _search_note(run: RunRecords) -> tuple[str, ...]:
+    if not chose_by_test(run):
+        return ()
+    return (
+        "This run was a search: it chose d with the help of test accuracies. What the held-out bound assumes does not hold "
+        "then, and it is shown for comparison alone. The training bound does not use the test examples and stands.",
+    )
+
+
 def assumptions_section(run: RunRecords) -> Section:
     """What no machine can check."""
     file = run.certificate_file
@@ -110,12 +131,13 @@ def verifying_section(run: RunRecords) -> Section:
     if run.certificate_file is None:
         return Section("verifying", "How to verify", missing=_MISSING)
     folder = shlex.quote(run.folder)
+    bits = "the bits from message.idb" if run.message is not None else "the bits taken as they stand: message.idb is not here"
     return Section(
         "verifying",
         "How to verify",
         paragraphs=(
-            "When this report was made, the bounds were recomputed from counts and bits, the bits from message.idb. The errors "
-            "were not counted again: that takes model and data, whose hashes are in spec.json, and one of these commands.",
+            f"When this report was made, the bounds were recomputed from counts and bits, {bits}. The errors were not counted "
+            "again: that takes model and data, whose hashes are in spec.json, and one of these commands.",
         ),
         commands=(
             f"idbounds verify {folder}",

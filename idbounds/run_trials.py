@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from idbounds.config import parse_config
+from idbounds.core.json_file import read_json
 from idbounds.core.run_files import CONFIG_FILE
 from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.estimation import RUN_RULES, Estimate, estimate_d90
@@ -23,6 +25,12 @@ def trials_of(run: RunRecords) -> tuple[Trial, ...]:
     named = {sha256 for dimension in run.dimensions for sha256 in dimension.trials}
     found = tuple(trial for trial in status_of(Path(run.folder)).trials if trial.sha256 in named)
     return found if len(found) == len(named) else ()
+
+
+def chose_by_test(run: RunRecords) -> bool:
+    """Whether the run was a search, which chooses d with test accuracies; False where the folder has no configuration."""
+    path = Path(run.folder) / CONFIG_FILE
+    return path.is_file() and parse_config(read_json(path), where=str(path)).measurement.search
 
 
 def estimate_of(dimension: IntrinsicDimension, *, trials: Sequence[Trial]) -> Estimate | None:

@@ -138,21 +138,12 @@ def test_the_frontier_is_drawn_with_its_lines_of_equal_bound():
     assert render(picture, suffix="svg")
 
 
-@pytest.mark.parametrize("change", [{"bound": 0.5}, {"errors": 600}, {"n": 1400}])
-def test_a_frontier_whose_bounds_do_not_follow_is_refused(change):
-    run = read_run(Path(QUICKSTART))
-    found = frontier_of(run)
-    points = (found.points[0], found.points[1].model_copy(update=change), found.points[2])
-    with pytest.raises(DataError, match=r"point 1: .* was it altered"):
-        picture_of([replace(run, frontier=found.model_copy(update={"points": points}))], kind="frontier")
-
-
 def test_d90_against_a_size_of_the_users():
     runs = [read_run(RESULTS / name) for name in ("quickstart", "sst2", "mrpc")]
     picture = picture_of(runs, kind="d90-size", size=Size("pretraining steps", {"quickstart": 10, "sst2": 20.0, "mrpc": 40}))
     assert "quickstart: pretraining steps 10, d90 = 322 [219, 493]" in picture.description
-    assert "no rank correlation: the trials of 3 of 3 runs are not here" in picture.description
-    assert "D, number of weights 2.25673e+07" in picture_of(runs, kind="d90-size").description
+    assert "No rank correlation: the trials of 3 of 3 runs are not here" in picture.description
+    assert "D, number of weights 22,567,301" in picture_of(runs, kind="d90-size").description
 
 
 def test_unknown_kinds_and_no_runs_are_refused():

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from idbounds import cli
+from idbounds.core.frontier import Frontier, FrontierPoint
 from idbounds.core.values import CertificateFile
 from idbounds.report import write_report
 from idbounds.reporting.rounding import bits_up, percent, percent_up
@@ -183,3 +184,43 @@ def test_the_style_sheet_has_phones_print_and_the_dark():
     for query in ("max-width: 34rem", "print", "prefers-color-scheme: dark"):
         assert f"@media ({query})" in text or f"@media {query}" in text
     assert "width=device-width" in text
+
+
+def test_several_runs_are_compared_before_they_are_told():
+    text, _ = page("sst2", "mrpc")
+    side_by_side, told = text.split('id="run1"', 1)
+    assert "The runs side by side" in side_by_side
+    assert side_by_side.count("<table ") == 2
+    assert "46.3" in side_by_side
+    assert told.count("What it means</h3>") == 2
+
+
+def test_a_search_is_said_to_have_looked_at_the_test_part(tmp_path):
+    folder = without(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["measurement"] |= {"search": True, "dims": [100, 1000]}
+    (folder / "config.json").write_text(json.dumps(config))
+    text, _ = page_of(tmp_path, folder)
+    assert "it chose d with the help of test accuracies" in section(text, "What it means")
+    assert "test accuracies" not in section(page("quickstart")[0], "What it means")
+
+
+def test_the_frontier_is_told_with_the_message(tmp_path):
+    folder = without(tmp_path, of="mrpc")
+    run = read_run(folder)
+    counted, bits = run.certificate_file.training, run.message.complexity.num_bits
+    point = FrontierPoint(
+        d=run.message.d,
+        seed=0,
+        step=0.1,
+        code="gaussian",
+        tried_as="plain",
+        bits=bits,
+        errors=counted.evidence.errors,
+        n=counted.evidence.n,
+        bound=counted.value,
+    )
+    Frontier(spec_sha256=run.spec.sha256, points=(point,), chosen=0).write(folder / "frontier.json")
+    shown = section(page_of(tmp_path, folder)[0], "Message")
+    assert "1 messages that were tried, 1 of them efficient" in shown
+    assert "46.3" in shown

@@ -50,10 +50,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Story:
-    """One run, told in sections; `key` is its own on the page."""
+    """One run, told in sections; `key` is its own on the page, `summary` its outcome in a sentence."""
 
     key: str
     title: str
+    summary: str
     sections: tuple[Section, ...]
 
 
@@ -74,7 +75,8 @@ def to_page(stories: Sequence[Story], *, title: str, version: str, overview: Sec
         "svg": lambda picture, prefix: markupsafe.Markup(
             inline_svg(render(picture, suffix="svg"), prefix=prefix, title=f"{picture.title}. {picture.description}")
         ),
-        "table": lambda table, prefix: markupsafe.Markup(to_html(_printable(table, prefix))),
+        # Under a name of its own on the page, which is its id.
+        "table": lambda table, prefix: markupsafe.Markup(to_html(replace(table, name=f"{prefix}-{table.name}"))),
         "style": markupsafe.Markup(_read(_STYLE)),
         "lines": lambda text: [printable(line) for line in text.splitlines()],
     }
@@ -84,10 +86,3 @@ def to_page(stories: Sequence[Story], *, title: str, version: str, overview: Sec
 
 def _read(name: str) -> str:
     return (files("idbounds.reporting") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _printable(table: Table, prefix: str) -> Table:
-    """The table under a name of its own on the page. Texts of records are made printable; `to_html` escapes them."""
-    rows = tuple(tuple(replace(cell, text=printable(cell.text)) for cell in row) for row in table.rows)
-    notes = tuple(printable(note) for note in table.notes)
-    return replace(table, name=f"{prefix}-{table.name}", rows=rows, caption=printable(table.caption), notes=notes)

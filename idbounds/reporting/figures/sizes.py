@@ -43,8 +43,14 @@ def sizes_picture(points: Sequence[SizePoint], *, axis: str, correlation: str) -
         legend_below(figure)
 
     rule = points[0].dimension.rule.replace("_", " ")
-    listed = "; ".join(f"{point.name}: {axis} {point.size:g}, {point.dimension}" for point in points)
-    return Picture("d90-size", f"d90 against {axis}", f"Rule {rule}. {listed}. {correlation}.", draw, height=3.0)
+    listed = "; ".join(f"{point.name}: {axis} {point.size:,.10g}, {point.dimension}" for point in points)
+    return Picture(
+        "d90-size",
+        f"d90 against {axis}",
+        f"Rule {rule}. {listed}. {correlation[:1].upper()}{correlation[1:]}.",
+        draw,
+        height=3.0,
+    )
 
 
 def _draw_point(axes: Any, point: SizePoint, *, marker: str) -> None:
