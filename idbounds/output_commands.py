@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from idbounds.core.errors import ConfigError
+
+#: What may stand in a label of LaTeX and an id of HTML.
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 if TYPE_CHECKING:
     from idbounds.reporting.run_records import RunRecords
@@ -51,6 +56,8 @@ def table(
 
     records = _read(runs)
     made = _kinds()[kind](records)
+    if output is not None and _LABEL.fullmatch(output.stem):
+        made = replace(made, name=output.stem)  # several tables of one kind in one paper have labels of their own
     ending = "tex" if output_format is TableFormat.latex else str(output_format)
     text = FORMATS[ending](made if output_format is TableFormat.csv else compact(made))
     if trace is not None:

@@ -14,7 +14,7 @@ _STYLE = (
     "caption{text-align:left;padding-bottom:.6em}"
     "th,td{padding:.2em .7em;text-align:left;font-weight:normal}"
     "thead{border-bottom:1px solid}"
-    "tfoot{border-top:1px solid;font-size:smaller}"
+    "tbody+tbody,tfoot{border-top:1px solid}tfoot{font-size:smaller}"
     ".number{text-align:right;font-variant-numeric:tabular-nums}"
 )
 
@@ -23,14 +23,16 @@ def to_html(table: Table) -> str:
     """The element `table` alone, for a page. The `title` of a cell names file, hash and field of its record."""
     width = len(table.heads)
     heads = "".join(_head(head, numeric) for head, numeric in zip(table.heads, table.numeric, strict=True))
-    rows = "".join(f"<tr>{_row(row, table.numeric)}</tr>\n" for row in table.rows)
+    rows = [f"<tr>{_row(row, table.numeric)}</tr>\n" for row in table.rows]
+    if table.has_total:  # a body of its own, above which a rule can be set
+        rows.insert(-1, "</tbody>\n<tbody>\n")
     below = [f"<sup>{_safe(sign)}</sup> {_safe(text)}" for sign, text in table.marks] + [*map(_safe, table.notes)]
     notes = "".join(f'<tr><td colspan="{width}">{note}</td></tr>\n' for note in below)
     return (
         f'<table id="tab-idbounds-{_safe(table.name)}">\n'
         f"<caption>{_safe(table.caption)}</caption>\n"
         f"<thead>\n{_groups(table)}<tr>{heads}</tr>\n</thead>\n"
-        f"<tbody>\n{rows}</tbody>\n" + (f"<tfoot>\n{notes}</tfoot>\n" if notes else "") + "</table>\n"
+        f"<tbody>\n{''.join(rows)}</tbody>\n" + (f"<tfoot>\n{notes}</tfoot>\n" if notes else "") + "</table>\n"
     )
 
 

@@ -74,7 +74,7 @@ def to_latex(table: Table) -> str:
         *_group_lines(table),
         _line([f"{{{_with_symbols(head)}}}" for head in table.heads]),
         r"\midrule",
-        *(_line([_cell(cell, numeric) for cell, numeric in zip(row, table.numeric, strict=True)]) for row in table.rows),
+        *_row_lines(table),
         r"\bottomrule",
         r"\end{tabular}",
         *_mark_lines(table),
@@ -85,6 +85,11 @@ def to_latex(table: Table) -> str:
 
 def _line(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
+
+
+def _row_lines(table: Table) -> list[str]:
+    lines = [_line([_cell(cell, numeric) for cell, numeric in zip(row, table.numeric, strict=True)]) for row in table.rows]
+    return [*lines[:-1], r"\midrule", lines[-1]] if table.has_total else lines
 
 
 def _group_lines(table: Table) -> list[str]:

@@ -61,7 +61,7 @@ class Table:
     """Rows of cells under heads; `numeric` says which columns are aligned as numbers.
 
     `notes` say what the table rests on; `marks` are (sign, text) of the marked cells. `groups` are (text, number of columns)
-    above the heads from left to right, or empty; a group without text sets nothing.
+    above the heads from left to right, or empty; a group without text sets nothing. `has_total`: the last row is the sum.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Table:
     notes: tuple[str, ...] = ()
     marks: tuple[tuple[str, str], ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
+    has_total: bool = False
 
     def __post_init__(self) -> None:
         widths = {len(self.numeric), *map(len, self.rows), *([sum(span for _, span in self.groups)] if self.groups else [])}

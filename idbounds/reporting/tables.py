@@ -145,6 +145,7 @@ def ledger_table(message: Message, *, certificate_file: CertificateFile, signatu
         numeric=(False, True, False),
         rows=tuple(rows),
         caption=f"What the message consists of, d = {message.d}. {signature}",
+        has_total=True,
     )
 
 

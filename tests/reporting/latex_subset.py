@@ -44,9 +44,10 @@ def read(text: str) -> Tabular:
     columns = [match[0] for match in _COLUMN.finditer(_without_options(preamble))]
     assert "".join(columns) == _without_options(preamble)
     top, middle, bottom = (body.index(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert body.count(r"\midrule") <= 2
     assert top < middle < bottom < body.index(r"\end{tabular}")
     heads = _lines(body[top + len(r"\toprule") : middle])
-    rows = _lines(body[middle + len(r"\midrule") : bottom])
+    rows = _lines(body[middle + len(r"\midrule") : bottom].replace(r"\midrule", ""))
     for line in [*heads, *rows]:
         assert sum(_span(cell) for cell in line) == len(columns), line
     for row in rows:

@@ -4,7 +4,6 @@ import importlib
 import math
 import re
 import sys
-from decimal import Decimal
 from fractions import Fraction
 from importlib.resources import files
 from io import StringIO
@@ -14,6 +13,7 @@ import pytest
 from example_run import ERRORS, example_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from latex_subset import compiles, read
 from pybtex.database import parse_file, parse_string
 
 from idbounds.core.errors import ConfigError
@@ -43,8 +43,7 @@ def markdown_rows(text):
 
 
 def latex_rows(text):
-    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    return [[cell.strip() for cell in line.removesuffix(r"\\").split("&")] for line in body.strip().splitlines()]
+    return read(text).lines
 
 
 def csv_rows(text):
@@ -129,31 +128,11 @@ def test_the_three_formats_agree_and_carry_the_signature(written, name):
         assert ("Measured, not proved" in text) != proved
 
 
-@pytest.mark.parametrize("name", ["accuracy", "d90", "certificate", "ledger"])
-def test_latex_is_well_formed(written, name):
-    """Strict on what a compiler would trip over: braces, environments, cells a row, unescaped specials, S columns."""
-    text = "\n".join(line for line in written[f"{name}.tex"].splitlines() if not line.startswith("%"))
-    bare = re.sub(r"\\[{}&%$#_]", "", text)
-    depth = 0
-    for character in bare:
-        depth += (character == "{") - (character == "}")
-        assert depth >= 0
-    assert depth == 0
-    assert re.findall(r"\\begin\{(\w+)\}", text) == list(reversed(re.findall(r"\\end\{(\w+)\}", text)))
-    assert not re.search(r"[%$#~^]", bare)
-    assert text.count(r"\(") == text.count(r"\)")
-    assert all(
-        rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", rf"\label{{tab:idbounds-{name}}}")
-    )
-    columns = re.findall(r"l|S\[table-format=(\d+\.\d+)\]", re.search(r"\\begin\{tabular\}\{(.*)\}", text)[1])
-    for row in latex_rows(text):
-        assert len(row) == len(columns)
-        for cell, column in zip(row, columns, strict=True):
-            if not cell.startswith("{"):
-                whole, places = (int(part) for part in column.split("."))
-                assert len(cell.partition(".")[0]) <= whole
-                assert len(cell.partition(".")[2]) <= places
-                assert Decimal(cell).is_finite()
+def test_every_table_compiles(written, tmp_path):
+    names = ("accuracy", "d90", "certificate", "ledger")
+    assert all(read(written[f"{name}.tex"]).lines for name in names)
+    outcome = compiles(tmp_path, *(written[f"{name}.tex"] for name in names))
+    assert outcome is None or outcome.returncode == 0, outcome.stdout[-2000:]
 
 
 def test_a_name_with_special_characters_is_escaped(written):

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from idbounds.reporting.kinds.d90 import name_cells
+from idbounds.reporting.kinds.d90 import names_of
 from idbounds.reporting.kinds.signature import assumed, proved_signature
 from idbounds.reporting.rounding import bits_up, percent, percent_up
 from idbounds.reporting.run_records import RunRecords
@@ -30,7 +30,7 @@ def bounds_table(runs: Sequence[RunRecords]) -> Table:
     training += ("before compression (%)",) if with_before else ()
     held_out = ("error (%)", "n", "bound (%)")
     heads = (*first, *training, *held_out, "majority (%)")
-    rows = [_row(run, with_before=with_before) for run in runs]
+    rows = [(*names, *_cells(run, with_before=with_before)) for run, names in zip(runs, names_of(runs), strict=True)]
     rows = with_best(rows, column=column, keys=[comparable(run) for run in runs])
     marks = {cell.mark for cell in chain.from_iterable(rows)}
     return Table(
@@ -52,12 +52,11 @@ def bound_cell(record: Origin, path: str, *, majority: float) -> Cell:
     return replace(cell, mark=mark[0])
 
 
-def _row(run: RunRecords, *, with_before: bool) -> tuple[Cell, ...]:
+def _cells(run: RunRecords, *, with_before: bool) -> tuple[Cell, ...]:
     certificate, before = run.certified, run.before_compression
     majority = certificate.value("majority_error")
     uncompressed = NO_CELL if before is None else bound_cell(before, "certificate.value", majority=majority)
     return (
-        *name_cells(run),
         certificate.cell("training.delta", repr),
         NO_CELL if run.message is None else run.said.cell("d"),
         certificate.cell("training.evidence.errors"),

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from idbounds.core.errors import ConfigError
 from idbounds.reporting.kinds.bounds import NO_BETTER, VACUOUS, bound_cell, comparable, with_best
-from idbounds.reporting.kinds.d90 import censored, levels_of, name_cells
+from idbounds.reporting.kinds.d90 import censored, levels_of, names_of
 from idbounds.reporting.kinds.signature import distinct, folder_names, measured_signature, percentages, proved_signature
 from idbounds.reporting.rounding import bits_up
 from idbounds.reporting.run_records import RunRecords
@@ -100,7 +100,7 @@ def _caption(runs: Sequence[RunRecords]) -> str:
 
 
 def _row(run: RunRecords, number: int, name: str, ratios: Ratios) -> tuple[Cell, ...]:
-    cells: list[Cell] = [text_cell(name), *name_cells(run)[1:]]
+    cells: list[Cell] = [text_cell(name), *names_of([run])[0][1:]]
     cells.append(run.specified.cell("delta", repr))
     for rule, found in ratios.items():
         record = run.measured(rule)

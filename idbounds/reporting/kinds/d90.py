@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from idbounds.core.errors import DataError
-from idbounds.reporting.kinds.signature import distinct, measured_signature, percentages
+from idbounds.reporting.kinds.signature import distinct, labels, measured_signature, percentages
 from idbounds.reporting.rounding import percent
 from idbounds.reporting.run_records import RunRecords
 from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, Value
@@ -26,7 +27,7 @@ def d90_table(runs: Sequence[RunRecords]) -> Table:
         name="d90",
         heads=heads,
         numeric=(False,) * 4 + (True,) * (len(first) - 4) + (True, True, False) * len(rules),
-        rows=tuple(_row(run, rules=rules) for run in runs),
+        rows=tuple((*names, *_cells(run, rules=rules)) for run, names in zip(runs, names_of(runs), strict=True)),
         caption=(
             "Intrinsic dimension d90: the smallest d whose test accuracy reaches the target, with bootstrap interval. "
             "< and > mark values outside the d that were measured. "
@@ -41,11 +42,10 @@ def levels_of(runs: Sequence[RunRecords]) -> tuple[float, ...]:
     return distinct(dimension.level for run in runs for dimension in run.dimensions)
 
 
-def _row(run: RunRecords, *, rules: Sequence[str]) -> tuple[Cell, ...]:
+def _cells(run: RunRecords, *, rules: Sequence[str]) -> tuple[Cell, ...]:
     spec, measured = run.specified, [run.measured(rule) for rule in rules]
     full = [record for record in measured if record is not None and record.value("baseline_accuracy") is not None]
     return (
-        *name_cells(run),
         spec.cell("model.num_weights"),
         spec.derived(len(run.spec.menu.seeds), str(len(run.spec.menu.seeds)), paths=("menu.seeds",), how="count"),
         full[0].cell("baseline_accuracy", percent) if full else NO_CELL,
@@ -54,8 +54,15 @@ def _row(run: RunRecords, *, rules: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def name_cells(run: RunRecords) -> tuple[Cell, Cell, Cell, Cell]:
-    """Task, model, parametrization and projection."""
+def names_of(runs: Sequence[RunRecords]) -> list[tuple[Cell, ...]]:
+    """Task, model, parametrization and projection of each run; the task with the run's folder where all four repeat."""
+    names = [_names(run) for run in runs]
+    if len({tuple(cell.text for cell in row) for row in names}) == len(names):
+        return names
+    return [(replace(row[0], text=label), *row[1:]) for row, label in zip(names, labels(runs), strict=True)]
+
+
+def _names(run: RunRecords) -> tuple[Cell, ...]:
     spec = run.specified
     return (
         spec.cell("task.name"),

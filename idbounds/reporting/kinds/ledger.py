@@ -39,6 +39,7 @@ def runs_ledger_table(runs: Sequence[RunRecords]) -> Table:
             "What the messages consist of: bits of each part, rounded up to a tenth. Their sum is what a bound pays for all "
             f"that was chosen after seeing the data. {proved_signature(runs)}"
         ),
+        has_total=True,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -40,14 +40,27 @@ def labels(runs: Sequence[RunRecords]) -> tuple[str, ...]:
 
 def assumed(runs: Sequence[RunRecords]) -> tuple[str, ...]:
     """What the certificates of the runs assume, each once; what not all assume with the tasks of those that do."""
+    return (
+        *_assumed(runs, lambda run: run.certified.value("training.assumptions"), head="Assumed"),
+        *_assumed(runs, _more_for_held_out, head="Assumed by the bound from the held-out set"),
+    )
+
+
+def _assumed(runs: Sequence[RunRecords], texts_of: Callable[[RunRecords], Iterable[str]], *, head: str) -> tuple[str, ...]:
     by_text: dict[str, list[str]] = {}
     for run in runs:
-        for text in run.certified.value("training.assumptions"):
+        for text in texts_of(run):
             by_text.setdefault(text, []).append(run.spec.task.name)
     return tuple(
-        f"Assumed: {text}" if len(tasks) == len(runs) else f"Assumed for {', '.join(distinct(tasks))}: {text}"
+        f"{head}: {text}" if len(tasks) == len(runs) else f"{head}, {', '.join(distinct(tasks))}: {text}"
         for text, tasks in by_text.items()
     )
+
+
+def _more_for_held_out(run: RunRecords) -> list[str]:
+    """What the held-out bound assumes beside the assumptions of the training bound."""
+    training = run.certified.value("training.assumptions")
+    return [text for text in run.certified.value("held_out.assumptions") if text not in training]
 
 
 def measured_signature(runs: Sequence[RunRecords]) -> str:
