@@ -25,11 +25,19 @@ def certify(
         bool, typer.Option("--uncompressed", help="Also bound the network before compression (uncompressed.json).")
     ] = False,
     unlabelled: _Unlabelled = None,
+    stochastic: Annotated[
+        bool,
+        typer.Option("--stochastic", help="Train and certify the declared stochastic predictor instead (stochastic.json)."),
+    ] = False,
 ) -> None:
-    """Count a message's errors and write its certificate anew; nothing is trained."""
+    """Count a message's errors and write its certificate anew; trains nothing but with --stochastic."""
     from idbounds.certification import certify_file, opened
-    from idbounds.console import ProgressBar, print_certificate, print_uncompressed
+    from idbounds.console import ProgressBar, print_certificate, print_stochastic, print_uncompressed
+    from idbounds.stochastic import certify_stochastic
     from idbounds.uncompressed import certify_uncompressed
+
+    if stochastic and (message is not None or uncompressed):
+        raise ConfigError("--stochastic is about a posterior of the run, not about a message; call certify once for each")
 
     if unlabelled is not None and not uncompressed:
         raise ConfigError(f"--unlabelled {unlabelled} is for the bound on the uncompressed network; add --uncompressed")
@@ -37,6 +45,11 @@ def certify(
         raise ConfigError(f"--uncompressed is about the run's own message; leave out --message {message}")
     console = Console()
     run = opened(folder, config=load_optional(config), reporter=ProgressBar(console))
+    if stochastic:
+        drawn, path = certify_stochastic(run)
+        print_stochastic(console, drawn)
+        typer.echo(f"wrote {path}")
+        return
     certificate, path = certify_file(run, message=message)
     print_certificate(console, certificate)
     typer.echo(f"wrote {path}")

@@ -87,13 +87,16 @@ def count(decoded: DecodedMessage, *, make_subspace: SubspaceMaker, data: Mappin
     subspace = network_at(decoded, make_subspace=make_subspace)
     task, batch_size = task_by_name(spec.learning_task), spec.model.eval_batch_size
     train, test = (count_errors(subspace, data[part], batch_size=batch_size, task=task) for part in ("train", "test"))
+    without_message = None
+    if spec.prefix is not None:
+        without_message = count_errors(make_subspace.model, data["train"], batch_size=batch_size, task=task)
     evaluation = Evaluation(
         device=subspace.theta_d.device.type,
         dtype=spec.model.dtype,
         batch_size=batch_size,
         threads=torch.get_num_threads(),
     )
-    return Counted(train=train, test=test, evaluation=evaluation)
+    return Counted(train=train, test=test, evaluation=evaluation, without_message=without_message)
 
 
 def network_at(decoded: DecodedMessage, *, make_subspace: SubspaceMaker) -> Subspace:

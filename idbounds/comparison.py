@@ -41,7 +41,9 @@ _RECOMPUTED = {
 
 def require_same_parents(*, claimed: RunSpec, found: RunSpec) -> None:
     """Refuse other data, another model or other settings before anything is counted."""
-    pairs = {"learning_task": (claimed.learning_task, found.learning_task)}
+    pairs: dict[str, tuple[object, object]] = {"learning_task": (claimed.learning_task, found.learning_task)}
+    theirs, ours = _prefix(claimed), _prefix(found)
+    pairs |= {f"prefix.{field}": (theirs.get(field), ours.get(field)) for field in theirs | ours}
     for section, fields in _RECOMPUTED.items():
         one, two = getattr(claimed, section), getattr(found, section)
         pairs |= {f"{section}.{field}": (getattr(one, field), getattr(two, field)) for field in fields}
@@ -51,6 +53,14 @@ def require_same_parents(*, claimed: RunSpec, found: RunSpec) -> None:
                 f"{name} is {_brief(here)} here, the certificate was made with {_brief(wanted)}; "
                 "give the data, model and settings that it was made from"
             )
+
+
+def _prefix(spec: RunSpec) -> dict[str, object]:
+    """Of a data prefix what decides θ₀; how it was trained is its author's word."""
+    if spec.prefix is None:
+        return {}
+    fields = ("n", "examples_sha256", "pretrained_sha256", "subspace_sha256", "d", "seed")
+    return {**{field: getattr(spec.prefix.setting, field) for field in fields}, "file_sha256": spec.prefix.file_sha256}
 
 
 def _brief(value: object) -> str:
@@ -66,16 +76,26 @@ def _brief(value: object) -> str:
 def compare(claimed: CertificateFile, found: CertificateFile) -> tuple[Comparison, ...]:
     """Every number and word that a certificate claims, beside what was found; versions and machine are left out."""
     comparisons = [Comparison("SHA-256 of the message", claimed.message_sha256, found.message_sha256)]
-    for label, one, two in (("training", claimed.training, found.training), ("held-out", claimed.held_out, found.held_out)):
-        comparisons += [Comparison(f"{label} {what}", read(one), read(two)) for what, read in _CLAIMS.items()]
-        proven = one.value if same_bound(one, two, proved_by=claimed.proved_by) else two.value
-        comparisons.append(Comparison(f"{label} bound", one.value, proven))
+    proved_by = claimed.proved_by
+    comparisons += _of_bound("training", claimed.training, found.training, proved_by=proved_by)
+    comparisons += _of_bound("held-out", claimed.held_out, found.held_out, proved_by=proved_by)
+    if claimed.without_message is not None:
+        comparisons += _of_bound("without message", claimed.without_message, found.without_message, proved_by=proved_by)
     comparisons.append(Comparison("majority-class error", claimed.majority_error, found.majority_error))
     for what, read_more in _LATER_CLAIMS.items():
         said = read_more(claimed)
         if said:
             comparisons.append(Comparison(what, said, read_more(found)))
     return tuple(comparisons)
+
+
+def _of_bound(label: str, one: Certificate, two: Certificate | None, *, proved_by: str) -> list[Comparison]:
+    """Of one certificate in the file; None where the specification gives no such one."""
+    if two is None:
+        return [Comparison(f"{label} bound", one.value, None)]
+    proven = one.value if same_bound(one, two, proved_by=proved_by) else two.value
+    numbers = [Comparison(f"{label} {what}", read(one), read(two)) for what, read in _CLAIMS.items()]
+    return [*numbers, Comparison(f"{label} bound", one.value, proven)]
 
 
 def same_bound(claimed: Certificate, found: Certificate, *, proved_by: str) -> bool:

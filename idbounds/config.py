@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.records import describe
+from idbounds.core.stochastic import Predictor
 from idbounds.presets import with_preset
 
 Positive = Annotated[float, Field(gt=0)]
@@ -69,6 +70,7 @@ class DataSection(Section):
     max_validation: Size | None = None
     max_test: Size | None = None
     split_seed: Seed = 0
+    prefix_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     name: str | None = None
     licence: str = "not declared"
     citation_key: str | None = None
@@ -86,6 +88,15 @@ class DataSection(Section):
         if self.dataset is not None and self.train is None:
             raise ValueError('with dataset, name its training split, for instance train = "train"')
         return self
+
+
+class PrefixSection(Section):
+    """How θ₀ is trained on the data prefix, where [data] has a prefix_fraction."""
+
+    dim: Size = 300
+    seed: Seed = 0
+    learning_rate: Positive = 3.0
+    steps: Size = 300
 
 
 class MeasurementSection(Section):
@@ -144,6 +155,20 @@ class CertificateSection(Section):
     """What is certified."""
 
     delta: float = Field(default=0.05, gt=0, lt=1)
+    predictors: tuple[Predictor, ...] = ("message",)
+
+
+class StochasticSection(Section):
+    """Of the stochastic predictor, if it is declared: its priors, how it is trained, how often it is drawn from."""
+
+    largest_scale: Positive = 1000.0
+    scale_ratio: Annotated[float, Field(gt=1)] = 1.2
+    num_scales: Size = 128
+    draws: Size = 500
+    examples_a_draw: Size = 128
+    draw_seed: Seed = 0
+    steps: Size = 300
+    learning_rate: Positive = 0.03
 
 
 class CompressionSection(Section):
@@ -197,10 +222,12 @@ class Config(Section):
     store: str | None = None
     model: ModelSection
     data: DataSection
+    prefix: PrefixSection = PrefixSection()
     measurement: MeasurementSection = MeasurementSection()
     execution: ExecutionSection = ExecutionSection()
     certificate: CertificateSection = CertificateSection()
     compression: CompressionSection = CompressionSection()
+    stochastic: StochasticSection = StochasticSection()
 
     @model_validator(mode="after")
     def _model_takes_the_data(self) -> Self:

@@ -19,6 +19,7 @@ from idbounds.core.values import (
     Message,
     RiskCertificate,
     RunSpec,
+    StochasticCertificate,
     Trial,
     UncompressedCertificate,
 )
@@ -143,6 +144,19 @@ def print_uncompressed(console: Console, certificate: UncompressedCertificate) -
     _print_grounds(console, bound, delta_covers=certificate.delta_covers)
 
 
+def print_stochastic(console: Console, certificate: StochasticCertificate) -> None:
+    """Both bounds on the stochastic predictor, and what they rest on."""
+    training, drawn = certificate.training, certificate.train_draws
+    _say(
+        console,
+        f"\nstochastic predictor, d = {certificate.d}: true risk at most {percent_up(training.value)} %, from a mean training "
+        f"error of {percent(drawn.mean)} % in {len(drawn.errors)} draws (at most {percent_up(drawn.risk_at_most)} %) and "
+        f"{training.complexity.num_bits:.0f} bits; held-out bound {percent_up(certificate.held_out.value)} %, majority class "
+        f"{percent(certificate.majority_error)} %",
+    )
+    _print_grounds(console, training, delta_covers=certificate.delta_covers)
+
+
 def _print_grounds(console: Console, bound: Certificate | RiskCertificate, *, delta_covers: str) -> None:
     _say(console, f"theorem: {bound.theorem} [{bound.source}]")
     _say(console, "assumes:")
@@ -203,7 +217,14 @@ def _certificate_table(certificate: CertificateFile) -> Table:
     table = Table(title="\nrisk of the decoded network", title_justify="left")
     for head in ("from", "errors", "bits", "true risk at most"):
         table.add_column(head, justify="left" if head == "from" else "right")
-    for label, one in (("training set", certificate.training), ("held-out test set", certificate.held_out)):
+    rows = (
+        ("training set", certificate.training),
+        ("training set, θ₀ without a message", certificate.without_message),
+        ("held-out test set", certificate.held_out),
+    )
+    for label, one in rows:
+        if one is None:  # no data prefix
+            continue
         table.add_row(label, _counts(one), f"{one.complexity.num_bits:.0f}", f"{percent_up(one.value)} %")
     table.add_row("majority class (for scale)", "", "", f"{percent(certificate.majority_error)} %")
     return table

@@ -26,8 +26,15 @@ train = "train.tsv"                # csv, tsv, jsonl or parquet; also .csv.gz an
 text_columns = ["sentence"]        # one column, or two for pairs
 label_column = "label"
 # max_train = 5000                 # use at most so many examples
+prefix_fraction = 0.0              # share of the training part that moves θ₀ and is never counted: docs/data-prefix.md
 licence = "not declared"           # printed in the tables
 overlap = "not declared"           # what is known about these data and the model's pretraining; printed in the certificate
+
+[prefix]                           # how θ₀ is moved, if there is a prefix_fraction; the subspace is [measurement]'s
+dim = 300
+seed = 0
+learning_rate = 3.0                # as one of [measurement]
+steps = 300
 
 [measurement]
 # preset = "search"                # or "aghajanyan2020", "li2018": docs/how-to/sweep.md; what stands here is stronger
@@ -84,4 +91,15 @@ candidates = 8                     # messages that are trained and written in th
 
 [certificate]
 delta = 0.05                       # the bound holds with probability 1 - delta
+predictors = ["message"]           # or ["message", "stochastic"], which share delta, or ["stochastic"]: docs/stochastic.md
+
+[stochastic]                       # a Gaussian posterior beside the message, by `idbounds certify RUN --stochastic`
+largest_scale = 1000.0             # its prior is N(0, scale^2 I) with a scale of this declared list:
+scale_ratio = 1.2                  #   largest_scale / scale_ratio^j,
+num_scales = 128                   #   j = 0 ... num_scales - 1; choosing one costs log2(num_scales) bits
+draws = 500                        # networks drawn from it, to estimate its training error
+examples_a_draw = 128              # training examples that each of them is counted on, drawn for it
+draw_seed = 0
+steps = 300                        # of training it on its bound, from a trial's vector
+learning_rate = 0.03               # Adam's, in units of the vector's root mean square
 """

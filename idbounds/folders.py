@@ -11,6 +11,8 @@ from idbounds.core.run_files import CERTIFICATE_FILE as CERTIFICATE_FILE  # the 
 from idbounds.core.run_files import CONFIG_FILE
 from idbounds.core.run_files import FRONTIER_FILE as FRONTIER_FILE
 from idbounds.core.run_files import MESSAGE_FILE as MESSAGE_FILE
+from idbounds.core.run_files import POSTERIOR_FILE as POSTERIOR_FILE
+from idbounds.core.run_files import STOCHASTIC_FILE as STOCHASTIC_FILE
 from idbounds.core.run_files import UNCOMPRESSED_FILE as UNCOMPRESSED_FILE
 
 #: Of a message: a billion bits, which is some bits for each weight of the largest models that are trained on one machine.

@@ -88,12 +88,12 @@ class SourceNotes:
 
 
 def load_splits(section: DataSection) -> tuple[Splits, SourceNotes]:
-    """Read, remove duplicates, split and limit the data that a configuration names."""
+    """Read, remove duplicates, split and limit the data that a configuration names, and cut a prefix from the training part."""
     splits, notes = _load_text(section) if section.images is None else _load_images(section, Path(section.images))
     limited = splits.limited(
         max_train=section.max_train, max_validation=section.max_validation, max_test=section.max_test, seed=section.split_seed
     )
-    return limited, notes
+    return limited.with_prefix(section.prefix_fraction, seed=section.split_seed), notes
 
 
 #: What is known of the overlap with a pretraining that there was not.

@@ -14,6 +14,7 @@ from pathlib import Path
 from idbounds.certification import certify as certify  # steps of the pipeline, in files of their own
 from idbounds.compression import compress as compress
 from idbounds.config import CompressionSection, Config
+from idbounds.core.errors import ConfigError
 from idbounds.core.frontier import Frontier
 from idbounds.core.values import CertificateFile, IntrinsicDimension, Message, RunSpec, Trial
 from idbounds.figures import accuracy_of
@@ -48,7 +49,11 @@ class Result:
 
 
 def run(config: Config, *, reporter: Reporter | None = None) -> Result:
-    """The whole path: trials, d90, message, certificate, tables and figure, all written to `config.output`."""
+    """The whole path: trials, d90, message, certificate, tables and figure, all written to `config.output`.
+
+    A stochastic predictor that is declared beside the message is certified by itself (`idbounds.stochastic`).
+    """
+    _require_message(config)
     prepared = prepare(config, reporter=reporter)
     return _finish(prepared, measure(prepared))
 
@@ -58,8 +63,17 @@ def compress_run(run: Run, *, options: CompressionSection | None = None) -> Resu
 
     `options` instead of those of its configuration. Raises ConfigError as `estimate` does where trials are missing.
     """
+    _require_message(run.config)
     config = run.config if options is None else run.config.model_copy(update={"compression": options})
     return _finish(replace(run, config=config), stored_trials(run))
+
+
+def _require_message(config: Config) -> None:
+    if "message" not in config.certificate.predictors:
+        raise ConfigError(
+            f"predictors = {list(config.certificate.predictors)} has no message to write: idbounds measure CONFIG, then "
+            "idbounds certify RUN --stochastic"
+        )
 
 
 def _finish(prepared: Run, trials: Sequence[Trial]) -> Result:

@@ -12,6 +12,7 @@ import idbounds
 from idbounds.codes import check_menu
 from idbounds.config import Config
 from idbounds.core.errors import ConfigError
+from idbounds.core.prefix import PrefixSpec
 from idbounds.core.records import write_atomically
 from idbounds.core.run_files import CONFIG_FILE, SPEC_FILE
 from idbounds.core.values import Menu, RunSpec, Task, TrainingSpec
@@ -23,6 +24,7 @@ from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.progress import Reporter, Silent
 from idbounds.measurement.searching import search_menu
 from idbounds.measurement.trials import SubspaceMaker, TrialRunner
+from idbounds.prefix import moved
 from idbounds.projections import projection_family
 
 
@@ -69,7 +71,7 @@ def prepare(config: Config, *, reporter: Reporter | None = None) -> Run:
     parametrization_by_name(config.measurement.parametrization)
     projection_family(config.measurement.projection)
     check_optimizer(config.measurement.optimizer, config.measurement.optimizer_options)
-    prepared = load(config, reporter=reporter)
+    prepared = load(config, reporter=reporter, trains_prefix=True)
     folder, spec = prepared.folder, prepared.spec
     if (folder / SPEC_FILE).exists() and RunSpec.read(folder / SPEC_FILE).sha256 != spec.sha256:
         raise ConfigError(f"{folder} holds the results of another specification; choose another output folder")
@@ -79,8 +81,11 @@ def prepare(config: Config, *, reporter: Reporter | None = None) -> Run:
     return prepared
 
 
-def load(config: Config, *, reporter: Reporter | None = None) -> Run:
-    """Load data and model and make the specification; writes nothing."""
+def load(config: Config, *, reporter: Reporter | None = None, trains_prefix: bool = False) -> Run:
+    """Load data and model and make the specification; writes nothing.
+
+    With `trains_prefix` it trains θ₀ on a data prefix and writes what comes out, where the run's folder does not have it yet.
+    """
     reporter = reporter or Silent()
     splits, sources = load_splits(config.data)
     reporter.say(
@@ -88,10 +93,23 @@ def load(config: Config, *, reporter: Reporter | None = None) -> Run:
         f"{len(splits.label_names)} classes, {splits.duplicates_removed} duplicates removed"
     )
     pretrained = load_model(config.model, splits=splits, eval_batch_size=config.measurement.eval_batch_size)
+    training = TrainingSpec.checked(**{name: getattr(config.measurement, name) for name in TrainingSpec.model_fields})
+    prefix = None
+    if splits.prefix is not None:
+        reporter.say(f"prefix: {len(splits.prefix)} further training examples, which move θ₀ and are not counted")
+        pretrained, prefix = moved(
+            pretrained,
+            examples=splits.prefix,
+            config=config,
+            training=training,
+            trains=trains_prefix,
+            reporter=reporter,
+        )
     pretrained.model.to(_device(config.measurement.device))
     reporter.say(f"model: {pretrained.spec.name}, D = {pretrained.spec.num_weights:,} weights")
     data = {part: pretrained.encode(getattr(splits, part)) for part in ("train", "validation", "test")}
-    spec = _specification(config, task=task_of(splits, sources, model=config.model), pretrained=pretrained)
+    task = task_of(splits, sources, model=config.model)
+    spec = _specification(config, task=task, pretrained=pretrained, training=training, prefix=prefix)
     return Run(config=config, spec=spec, pretrained=pretrained, data=data, reporter=reporter)
 
 
@@ -105,7 +123,9 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _specification(config: Config, *, task: Task, pretrained: Pretrained) -> RunSpec:
+def _specification(
+    config: Config, *, task: Task, pretrained: Pretrained, training: TrainingSpec, prefix: PrefixSpec | None
+) -> RunSpec:
     measurement = config.measurement
     spec = RunSpec.checked(
         task=task,
@@ -117,7 +137,7 @@ def _specification(config: Config, *, task: Task, pretrained: Pretrained) -> Run
             dims=search_menu(*measurement.dims) if measurement.search else measurement.dims,
             **{name: getattr(measurement, name) for name in ("seeds", "dim_weights", "seed_weights", "code_weights")},
         ),
-        training=TrainingSpec.checked(**{name: getattr(measurement, name) for name in TrainingSpec.model_fields}),
+        training=training,
         delta=config.certificate.delta,
         idbounds_version=idbounds.__version__,
         projection_version=projection_family(measurement.projection).version,
@@ -128,6 +148,9 @@ def _specification(config: Config, *, task: Task, pretrained: Pretrained) -> Run
         train_directly=measurement.train_directly,
         message_format=2,
         learning_task=config.learning_task,
+        predictors=config.certificate.predictors,
+        stochastic=config.stochastic.model_dump() if "stochastic" in config.certificate.predictors else None,
+        prefix=prefix,
     )
     check_menu(spec)
     return spec

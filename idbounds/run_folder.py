@@ -99,6 +99,8 @@ def _require_one_run(run: RunRecords) -> None:
     if file is not None:
         _require_bound(file.training, run=run, proved_by=file.proved_by)
         _require_bound(file.held_out, run=run, proved_by=file.proved_by)
+        if file.without_message is not None:
+            _require_bound(file.without_message, run=run, proved_by=file.proved_by)
     if run.uncompressed is not None:
         _require_uncompressed(run.uncompressed, run=run)
     if run.frontier is not None:
@@ -109,10 +111,13 @@ def _certificate_pairs(file: CertificateFile, *, spec: RunSpec) -> list[tuple[st
     pairs: list[tuple[str, object, object]] = [
         (f"{CERTIFICATE_FILE} has the majority error", file.majority_error, spec.task.test.majority_errors / spec.task.test.n)
     ]
-    for one, split in ((file.training, spec.task.train), (file.held_out, spec.task.test)):
+    claims = [(file.training, spec.task.train, spec.delta_of_each), (file.held_out, spec.task.test, spec.delta)]
+    if file.without_message is not None:
+        claims.append((file.without_message, spec.task.train, spec.delta))
+    for one, split, delta in claims:
         pairs.append((f"{CERTIFICATE_FILE} counts on n =", one.evidence.n, split.n))
         pairs.append((f"{CERTIFICATE_FILE} counts on the examples", one.evidence.examples_sha256, split.sha256_of_examples))
-        pairs.append((f"{CERTIFICATE_FILE} has δ =", one.delta, spec.delta))
+        pairs.append((f"{CERTIFICATE_FILE} has δ =", one.delta, delta))
     return pairs
 
 

@@ -211,13 +211,14 @@ def _from_file(run: Run, path: Path) -> Unlabelled:
     """The texts of a table, without those that occur twice or among the examples that the networks were chosen by."""
     columns = run.config.data.text_columns
     splits, _ = load_splits(run.config.data)
-    if not (isinstance(splits.train, LabelledText) and isinstance(splits.validation, LabelledText)):
+    known = [part for part in (splits.train, splits.validation, splits.prefix) if isinstance(part, LabelledText)]
+    if not isinstance(splits.train, LabelledText):
         raise ConfigError(f"--unlabelled takes a table of texts and the data are images: leave {path} out to use the test part")
     # raw_examples wants a label: any column will do.
     rows = [
         texts for texts, _ in raw_examples(read_table(path), text_columns=columns, label_column=columns[0], where=str(path))
     ]
-    seen = {_folded(texts) for part in (splits.train, splits.validation) for texts in part.texts}
+    seen = {_folded(texts) for part in known for texts in part.texts}
     fresh = []
     for texts in rows:
         if _folded(texts) not in seen:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from idbounds.certification import check_on
 from idbounds.claims import Verification
+from idbounds.comparison import require_same_parents
 from idbounds.config import Config
 from idbounds.core.run_files import SPEC_FILE
 from idbounds.core.values import CertificateFile, RunSpec
-from idbounds.folders import CERTIFICATE_FILE, MESSAGE_FILE, UNCOMPRESSED_FILE, own_config, read_message
+from idbounds.folders import CERTIFICATE_FILE, MESSAGE_FILE, STOCHASTIC_FILE, UNCOMPRESSED_FILE, own_config, read_message
 from idbounds.measurement.progress import Reporter
 from idbounds.preparation import load
+from idbounds.stochastic import verify_stochastic
 from idbounds.uncompressed import verify_uncompressed
 
 
@@ -29,7 +31,7 @@ def verify(
 
     Args:
         target: a run's folder, or a certificate; then what is not given is looked for beside it. In a folder,
-            uncompressed.json is checked too where there is one.
+            uncompressed.json and stochastic.json are checked too where they are.
         message: the message, if not message.idb beside the certificate.
         spec: the specification, if not spec.json beside the certificate.
         config: where model and data lie on this machine, if not where the run's own config.json says.
@@ -43,25 +45,41 @@ def verify(
     """
     target = Path(target)
     folder, certificate = (target.parent, target) if target.is_file() else (target, target / CERTIFICATE_FILE)
-    claimed = CertificateFile.read(certificate)
     declared = RunSpec.read(spec or folder / SPEC_FILE)
+    if "message" not in declared.predictors and not target.is_file():
+        return _verify_stochastic_alone(folder, spec=declared, config=config, reporter=reporter)
+    claimed = CertificateFile.read(certificate)
     content = read_message(message or folder / MESSAGE_FILE)
-    run = load(config or own_config(folder), reporter=reporter)
+    run = load(_in(folder, config), reporter=reporter)
     outcome = check_on(run, spec=declared, content=content, claimed=claimed)
+    under_spec = replace(run, spec=declared)
     if not target.is_file() and (folder / UNCOMPRESSED_FILE).exists():
-        under_spec = replace(run, spec=declared)
-        further = verify_uncompressed(folder, run=under_spec, content=content, unlabelled=unlabelled)
-        outcome = replace(
-            outcome,
-            comparisons=(*outcome.comparisons, *further),
-            counts_alone=outcome.counts_alone and all(comparison.agrees for comparison in further),
+        outcome = outcome.with_further(
+            verify_uncompressed(folder, run=under_spec, content=content, unlabelled=unlabelled),
         )
+    if not target.is_file() and (folder / STOCHASTIC_FILE).exists():
+        outcome = outcome.with_further(verify_stochastic(folder, run=under_spec))
     return outcome
+
+
+def _verify_stochastic_alone(folder: Path, *, spec: RunSpec, config: Config | None, reporter: Reporter | None) -> Verification:
+    """Of a run that declares no message."""
+    run = load(_in(folder, config), reporter=reporter)
+    require_same_parents(claimed=spec, found=run.spec)
+    return Verification(verify_stochastic(folder, run=replace(run, spec=spec)), supported=None)
+
+
+def _in(folder: Path, config: Config | None) -> Config:
+    """A configuration whose run lies in this folder, where a data prefix's numbers are looked for."""
+    return (config or own_config(folder)).model_copy(update={"output": str(folder)})
 
 
 def supported(message: Path, *, spec: Path, config: Config, reporter: Reporter | None = None) -> CertificateFile:
     """The certificate that a message supports on this machine, from the three things alone: message, specification, and data
-    and model at the places that a configuration names. Writes nothing; raises as `verify` does.
+    and model at the places that a configuration names. Where there is a data prefix, prefix.safetensors lies beside the
+    specification. Writes nothing; raises as `verify` does.
     """
     declared, content = RunSpec.read(spec), read_message(message)
-    return check_on(load(config, reporter=reporter), spec=declared, content=content, claimed=None).supported
+    outcome = check_on(load(_in(spec.parent, config), reporter=reporter), spec=declared, content=content, claimed=None)
+    assert outcome.supported is not None, "a message was checked"
+    return outcome.supported

@@ -14,7 +14,7 @@ from idbounds.bounds.occam import OccamHoeffding, OccamKl
 from idbounds.bounds.occam_binomial import OccamBinomial
 from idbounds.bounds.pac_bayes import Lambda, McAllester, Quadratic, Seeger
 from idbounds.bounds.split_kl import OccamSplitKl, PacBayesSplitKl
-from idbounds.bounds.test_set import TestSet
+from idbounds.bounds.test_set import TestSet, TestSetGibbs
 from idbounds.bounds.transfer import Disagreement, SampleCompression
 from idbounds.core.errors import ConfigError
 
@@ -39,6 +39,7 @@ _STOCHASTIC = (
     PacBayesUnexpectedBernstein(),
     PacBayesSplitKl(),
     PacBayesBetting(),
+    TestSetGibbs(),
 )
 _COMPRESSION = (UniversalPrior(), Zhou(), Arora(), Aghajanyan(), Disagreement(), SampleCompression())
 _LANGUAGE = (Documents(), Tokens(), Freedman())

@@ -55,7 +55,7 @@ class GibbsEvidence(Record):
     empirical_risk: Fraction
     n: Size
     monte_carlo_delta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    split: Literal["train"] = "train"
+    split: Literal["train", "test"] = "train"
     examples_sha256: Sha256
 
 

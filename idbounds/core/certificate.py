@@ -130,6 +130,7 @@ class CertificateFile(Record):
     duplicates_removed: Count | None = None
     parents: Parents | None = None
     evaluation: Evaluation | None = None
+    without_message: Certificate | None = None  # of θ₀ itself, where a data prefix moved it
 
     later_fields: ClassVar[tuple[str, ...]] = (
         "delta_covers",
@@ -137,6 +138,7 @@ class CertificateFile(Record):
         "duplicates_removed",
         "parents",
         "evaluation",
+        "without_message",
     )
 
 

@@ -23,7 +23,13 @@ from idbounds.core.certificate import UncompressedCertificate as UncompressedCer
 from idbounds.core.fields import Count, Fraction, Probability, Sha256, Size
 from idbounds.core.menu import Menu as Menu  # one of the values, like TrainingSpec
 from idbounds.core.model_spec import ModelSpec as ModelSpec  # the same
+from idbounds.core.prefix import PrefixSetting as PrefixSetting
+from idbounds.core.prefix import PrefixSpec as PrefixSpec
 from idbounds.core.records import Record
+from idbounds.core.stochastic import Draws as Draws  # the same
+from idbounds.core.stochastic import Predictor as Predictor
+from idbounds.core.stochastic import StochasticCertificate as StochasticCertificate
+from idbounds.core.stochastic import StochasticSpec as StochasticSpec
 from idbounds.core.training_spec import TrainingSpec as TrainingSpec  # one of the values, in a file of its own for length
 from idbounds.core.trial_key import TrialKey as TrialKey  # the same
 
@@ -89,11 +95,27 @@ class RunSpec(Record):
     train_directly: tuple[str, ...] = ()
     message_format: Literal[1, 2] = 1  # what the first specifications meant; new ones say 2
     learning_task: str = "sequence_classification"  # what is trained and counted, by its name in `TASKS`
+    predictors: tuple[Predictor, ...] = Field(default=("message",), min_length=1)  # what is certified
+    stochastic: StochasticSpec | None = None  # of the stochastic predictor, where it is one of them
+    prefix: PrefixSpec | None = None  # examples of the sample that moved θ₀ and are not in the task's training part
 
     later_fields: ClassVar[tuple[str, ...]] = (
         *("projection_version", "projection_options", "parametrization_options", "train_directly", "message_format"),
-        "learning_task",
+        *("learning_task", "predictors", "stochastic", "prefix"),
     )
+
+    @property
+    def delta_of_each(self) -> float:
+        """The share of δ that each declared predictor's training bound has, so that all of them hold together at δ."""
+        return self.delta / len(self.predictors)
+
+    @model_validator(mode="after")
+    def _predictors_are_described(self) -> Self:
+        if len(set(self.predictors)) < len(self.predictors):
+            raise ValueError(f"a predictor is declared twice: {list(self.predictors)}")
+        if ("stochastic" in self.predictors) != (self.stochastic is not None):
+            raise ValueError("stochastic settings are declared exactly where predictors has 'stochastic'")
+        return self
 
     @model_validator(mode="after")
     def _format_knows_weights(self) -> Self:

@@ -94,3 +94,46 @@ class Arrays:
         """Consecutive examples."""
         for start in range(0, len(self), batch_size):
             yield np.arange(start, min(start + batch_size, len(self)))
+
+
+class ByKind:
+    """Other data, of which any examples can be taken; the batches of each hold examples of one kind, as the whole's do."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self._kind = np.empty(len(data), dtype=np.int64)
+        # A batch as large as the data: examples in one of these may share any batch.
+        for kind, indices in enumerate(data.evaluation_batches(len(data))):
+            self._kind[indices] = kind
+
+    def take(self, indices: Indices) -> Taken:
+        """The examples at these positions, in this order."""
+        return Taken(self.data, indices, self._kind[indices])
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Some examples of other data; `kinds` says which of them may share a batch."""
+
+    data: Data
+    indices: Indices
+    kinds: Indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def lengths(self) -> Indices:
+        """As they are in the whole."""
+        return self.data.lengths[self.indices]
+
+    def batch(self, indices: Indices) -> Batch:
+        """Inputs and labels of these examples."""
+        return self.data.batch(self.indices[indices])
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[Indices]:
+        """Batches of one kind."""
+        for kind in np.unique(self.kinds):
+            same = np.flatnonzero(self.kinds == kind)
+            for start in range(0, len(same), batch_size):
+                yield same[start : start + batch_size]

@@ -68,6 +68,7 @@ class Splits:
     test: Examples
     label_names: tuple[str, ...]
     duplicates_removed: int = 0
+    prefix: Examples | None = None  # of the sample too, for training θ₀ beforehand; in no other split
 
     @property
     def majority_label(self) -> int:
@@ -84,6 +85,19 @@ class Splits:
         )
         limited.check()
         return limited
+
+    def with_prefix(self, fraction: float, *, seed: int) -> Splits:
+        """A share of the training split, the first in an order fixed by `seed`, taken out of it. Raises DataError."""
+        if not fraction:
+            return self
+        n = len(self.train)
+        order, size = Stream(seed=seed, purpose="data/prefix").permutation(0, n), round(fraction * n)
+        if not 0 < size < n:
+            raise DataError(f"prefix_fraction = {fraction} of {n} training examples is {size}; choose another fraction")
+        prefix, rest = (self.train.take(np.sort(part)) for part in (order[:size], order[size:]))
+        cut = replace(self, train=rest, prefix=prefix)
+        cut.check()
+        return cut
 
     def check(self) -> None:
         """Refuse an empty split and a class without a training example."""

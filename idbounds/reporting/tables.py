@@ -114,12 +114,15 @@ def certificate_table(certificate_file: CertificateFile, *, spec: RunSpec, signa
     """Both bounds on the true risk of the decoded network, and the error of always guessing one class."""
     record = Origin(CERTIFICATE_FILE, certificate_file)
     majority = record.cell("majority_error", percent)
+    moved = certificate_file.without_message is not None
+    alone = (_certificate_row("training set, θ₀ alone", record, "without_message"),) if moved else ()
     return Table(
         name="certificate",
         heads=("evidence", "bound", "errors", "n", "error (%)", "bits", "true risk at most (%)"),
         numeric=(False, False, True, True, True, True, True),
         rows=(
             _certificate_row("training set", record, "training"),
+            *alone,
             _certificate_row("held-out set", record, "held_out"),
             (text_cell("majority class"), NO_CELL, NO_CELL, NO_CELL, majority, NO_CELL, NO_CELL),
         ),
