@@ -87,6 +87,9 @@ def _require_one_run(run: RunRecords) -> None:
     if file is not None and run.message is not None:
         pairs.append((f"{CERTIFICATE_FILE} is for the message", file.message_sha256, run.message.file_sha256))
         pairs.append((f"{CERTIFICATE_FILE} has the ledger", file.training.complexity, run.message.complexity))
+    if run.uncompressed is not None and run.message is not None:
+        pairs.append((f"{UNCOMPRESSED_FILE} is for the message", run.uncompressed.message_sha256, run.message.file_sha256))
+        pairs.append((f"{UNCOMPRESSED_FILE} has the ledger", run.uncompressed.certificate.complexity, run.message.complexity))
     if run.frontier is not None and run.message is not None:
         chosen = run.frontier.points[run.frontier.chosen]
         pairs.append((f"{FRONTIER_FILE} chose a message of d =", chosen.d, run.message.d))

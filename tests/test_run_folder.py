@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from idbounds.bounds import BOUNDS
+from idbounds.bounds.evidence import DisagreementEvidence
 from idbounds.core.errors import DataError, IdboundsError
 from idbounds.core.frontier import Frontier, FrontierPoint
+from idbounds.core.values import UncompressedCertificate
 from idbounds.run_folder import read_run
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -111,6 +114,32 @@ def test_a_frontier_is_read_with_its_run(folder):
 def test_a_frontier_that_does_not_follow_is_refused(folder, changes, message):
     frontier_of(read_run(folder), chosen=0, **changes).write(folder / "frontier.json")
     with pytest.raises(DataError, match=message):
+        read_run(folder)
+
+
+def uncompressed_of(run, **changes):
+    evidence = DisagreementEvidence(
+        **run.certificate_file.training.evidence.model_dump(include={"errors", "n", "examples_sha256"}),
+        disagreements=3,
+        num_unlabelled=400,
+    )
+    bound = BOUNDS["disagreement"].certify_risk(evidence, run.message.complexity, delta=run.spec.delta)
+    fields = {"certificate": bound, "message_sha256": run.message.file_sha256, "spec_sha256": run.spec.sha256, **changes}
+    return UncompressedCertificate(
+        vector_sha256="e" * 64, unlabelled="texts", unlabelled_sha256="f" * 64, duplicates_removed=0, delta_covers="", **fields
+    )
+
+
+def test_the_bound_before_compression_is_read_and_refused_where_it_does_not_follow(folder):
+    run, path = read_run(folder), folder / "uncompressed.json"
+    good = uncompressed_of(run)
+    good.write(path)
+    assert read_run(folder).before_compression.value("certificate.value") == good.certificate.value
+    uncompressed_of(run, certificate=good.certificate.model_copy(update={"value": 0.2})).write(path)
+    with pytest.raises(DataError, match=r"the bound before compression is 0\.2"):
+        read_run(folder)
+    uncompressed_of(run, message_sha256="0" * 64).write(path)
+    with pytest.raises(DataError, match=r"uncompressed.json is for the message 000000000000…"):
         read_run(folder)
 
 

@@ -10,9 +10,9 @@ import re
 from idbounds.reporting.rounding import printable
 from idbounds.reporting.table import Cell, Table
 
-#: From so many columns on a table is set smaller and closer, or it would not fit on a page of 17 cm.
+#: A table of more columns than these is set smaller and closer, or it would not fit on a page of 17 cm.
 _WIDE = 8
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 _SYMBOLS = str.maketrans(
     {
@@ -117,7 +117,7 @@ def _raised(sign: str) -> str:
 def _cell(cell: Cell, numeric: bool) -> str:
     mark = _raised(cell.mark) if cell.mark else ""
     bold = r"\bfseries " if cell.best else ""
-    if numeric and NUMBER.fullmatch(cell.text):
+    if numeric and _NUMBER.fullmatch(cell.text):
         return f"{bold}{cell.text}" + (f"{{{mark}}}" if mark else "")
     return f"{{{bold}{escape_latex(cell.text)}{mark}}}"
 
@@ -126,7 +126,7 @@ def _column_format(table: Table, index: int) -> str:
     """S with as many places as the widest number takes, so that siunitx centres without warnings."""
     if not table.numeric[index]:
         return "l"
-    cells = [row[index] for row in table.rows if NUMBER.fullmatch(row[index].text)]
+    cells = [row[index] for row in table.rows if _NUMBER.fullmatch(row[index].text)]
     whole = max((len(cell.text.partition(".")[0]) for cell in cells), default=1)
     places = max((len(cell.text.partition(".")[2]) for cell in cells), default=0)
     options = [f"table-format={whole}.{places}"]

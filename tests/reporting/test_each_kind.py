@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,13 @@ def test_the_bound_before_compression_has_its_column_where_a_run_has_one():
     assert str(cells[0].sources[0]) == f"a/uncompressed.json {uncompressed.sha256[:12]} certificate.value"
     assert "mcallester1999pac" in run.keys
     assert "mcallester1999pac" not in one.keys
+
+
+def test_the_caption_gives_each_delta_where_they_differ():
+    assert "at least 1 – δ, δ = 0.05: " in bounds_table((records("a"), records("b"))).caption
+    caption = runs_ledger_table((records("a"), records("b", delta=0.01))).caption
+    assert "δ as given with each run" in caption
+    assert re.findall(r"δ = ([\d.]+\d)", caption) == ["0.05", "0.01"]
 
 
 def test_assumptions_are_listed_once_with_the_tasks_that_make_them():

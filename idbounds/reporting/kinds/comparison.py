@@ -70,7 +70,8 @@ def comparison_table(runs: Sequence[RunRecords], *, ratios: Ratios) -> Table:
     levels = distinct(one.level for rule in rules for one in ratios[rule] if not isinstance(one, str))
     ratio_head = f"ratio [{percentages(levels)}]" if levels else "ratio"
     heads = (*first, *(f"d90 [{percentages(levels_of(runs))}]", ratio_head) * len(rules), *bounds)
-    rows = [_row(run, number, name, ratios) for number, (run, name) in enumerate(zip(runs, folder_names(runs), strict=True))]
+    named = zip(runs, folder_names(runs), strict=True)
+    rows = [_row(run, number, name, ratios, first=runs[0]) for number, (run, name) in enumerate(named)]
     if all(run.certificate_file is not None for run in runs):
         rows = with_best(rows, column=len(heads) - 2, keys=[comparable(run) for run in runs])
     marks = {cell.mark for row in rows for cell in row}
@@ -99,13 +100,13 @@ def _caption(runs: Sequence[RunRecords]) -> str:
     )
 
 
-def _row(run: RunRecords, number: int, name: str, ratios: Ratios) -> tuple[Cell, ...]:
+def _row(run: RunRecords, number: int, name: str, ratios: Ratios, *, first: RunRecords) -> tuple[Cell, ...]:
     cells: list[Cell] = [text_cell(name), *names_of([run])[0][1:]]
     cells.append(run.specified.cell("delta", repr))
     for rule, found in ratios.items():
         record = run.measured(rule)
         cells.append(NO_CELL if record is None else _estimate_cell(record))
-        cells.append(text_cell("1") if number == 0 else _ratio_cell(run, rule, found[number - 1]))
+        cells.append(text_cell("1") if number == 0 else _ratio_cell(found[number - 1], record, first.measured(rule)))
     if run.certificate_file is None:
         return (*cells, NO_CELL, NO_CELL, NO_CELL)
     certificate = run.certified
@@ -120,15 +121,14 @@ def _estimate_cell(record: Origin) -> Cell:
     return record.derived(stored, f"{texts[0]} [{texts[1]}, {texts[2]}]", paths=fields, how="with its interval")
 
 
-def _ratio_cell(run: RunRecords, rule: str, ratio: RatioOfD90 | str) -> Cell:
-    record = run.measured(rule)
-    if isinstance(ratio, str) or record is None:
+def _ratio_cell(ratio: RatioOfD90 | str, record: Origin | None, first: Origin | None) -> Cell:
+    if isinstance(ratio, str) or record is None or first is None:
         return NO_CELL
     low = "0" if ratio.lower is None else f"{ratio.lower:.2f}"
     high = "∞" if ratio.upper is None else f"{ratio.upper:.2f}"
     value, text = ("censored", "censored") if ratio.value is None else (ratio.value, f"{ratio.value:.2f}")
-    how = "from the trials of both runs: ratio of d90 to the first run's"
-    return record.derived((value, ratio.lower, ratio.upper), f"{text} [{low}, {high}]", paths=("trials",), how=how)
+    sources = (record.source("trials"), first.source("trials"))
+    return Cell((value, ratio.lower, ratio.upper), f"{text} [{low}, {high}]", sources, "ratio of d90, from the trials of both")
 
 
 def _missing(runs: Sequence[RunRecords], ratios: Ratios) -> list[str]:

@@ -70,14 +70,18 @@ def measured_signature(runs: Sequence[RunRecords]) -> str:
 
 def proved_signature(runs: Sequence[RunRecords]) -> str:
     """Of a table of bounds on the decoded networks; some of the runs may have none."""
-    deltas = distinct(run.certified.value("training.delta") for run in runs if run.certificate_file is not None)
-    equal = f", δ = {deltas[0]!r}" if len(deltas) == 1 else ", δ in its row"
+    deltas = _deltas(runs)
+    equal = f", δ = {deltas[0]!r}" if len(deltas) == 1 else ", δ as given with each run"
     several = "; no two of them together at less than the sum of their δ" if len(runs) > 1 else ""
     return (
         f"Bounds are rounded up. Each alone holds with probability at least 1 – δ{equal}: the bound from the training set over "
         "the draw of that set, whatever was chosen after seeing it that the message pays for; the bound from the held-out set "
         f"over the draw of that set{several}. {_codes(runs)} {_provenance(runs)}"
     )
+
+
+def _deltas(runs: Sequence[RunRecords]) -> tuple[float, ...]:
+    return distinct(run.certificate_file.training.delta for run in runs if run.certificate_file is not None)
 
 
 def _codes(runs: Sequence[RunRecords]) -> str:
@@ -87,12 +91,14 @@ def _codes(runs: Sequence[RunRecords]) -> str:
 
 def _provenance(runs: Sequence[RunRecords]) -> str:
     versions = ", ".join(distinct(run.spec.idbounds_version for run in runs))
-    return f"idbounds {versions}. {'; '.join(map(_hashes, runs))}."
+    with_delta = len(_deltas(runs)) > 1
+    return f"idbounds {versions}. {'; '.join(_hashes(run, with_delta=with_delta) for run in runs)}."
 
 
-def _hashes(run: RunRecords) -> str:
+def _hashes(run: RunRecords, *, with_delta: bool) -> str:
     file = run.certificate_file
     certificate = "" if file is None else f", certificate {file.sha256[:_DIGITS]}"
+    certificate += f", δ = {file.training.delta!r}" if with_delta and file is not None else ""
     return f"{run.spec.task.name}: seeds {_numbers(run.spec.menu.seeds)}, spec {run.spec.sha256[:_DIGITS]}{certificate}"
 
 
