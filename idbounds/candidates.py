@@ -52,7 +52,7 @@ def bound_of(spec: RunSpec, *, errors: int, bits: float) -> float:
     """The certified bound from training errors and bits: what the search makes small."""
     nats = bits_to_nats(bits)
     return float(
-        BOUNDS["occam_binomial"].from_counts(errors=errors, n=spec.task.train.n, complexity_nats=nats, delta=spec.delta)
+        BOUNDS["occam_binomial"].from_counts(errors=errors, n=spec.task.train.n, complexity_nats=nats, delta=spec.delta_of_each)
     )
 
 

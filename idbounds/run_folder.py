@@ -150,7 +150,7 @@ def _require_frontier(frontier: Frontier, *, run: RunRecords) -> None:
         if point.n != spec.task.train.n:
             raise DataError(f"{run.folder}: {FRONTIER_FILE} counts on n = {point.n}, the training part has {spec.task.train.n}")
         nats = bits_to_nats(point.bits)
-        found = float(bound.from_counts(errors=point.errors, n=point.n, complexity_nats=nats, delta=spec.delta))
+        found = float(bound.from_counts(errors=point.errors, n=point.n, complexity_nats=nats, delta=spec.delta_of_each))
         if not math.isclose(point.bound, found, rel_tol=_LAST_DIGITS):
             raise _does_not_follow(run, what=f"a bound in {FRONTIER_FILE}", claimed=point.bound, found=found)
 

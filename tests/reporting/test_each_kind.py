@@ -102,6 +102,9 @@ def test_the_caption_gives_each_delta_where_they_differ():
     caption = runs_ledger_table((records("a"), records("b", delta=0.01))).caption
     assert "δ as given with each run" in caption
     assert re.findall(r"δ = ([\d.]+\d)", caption) == ["0.05", "0.01"]
+    assert "δ = 0.01 from the training set and 0.05 from the held-out set." in caption, (
+        "a split δ is smaller for one of the two"
+    )
 
 
 def test_assumptions_are_listed_once_with_the_tasks_that_make_them():

@@ -102,12 +102,13 @@ def _caption(runs: Sequence[RunRecords]) -> str:
 
 def _row(run: RunRecords, number: int, name: str, ratios: Ratios, *, first: RunRecords) -> tuple[Cell, ...]:
     cells: list[Cell] = [text_cell(name), *names_of([run])[0][1:]]
-    cells.append(run.specified.cell("delta", repr))
+    certified = run.certificate_file is not None
+    cells.append(run.certified.cell("training.delta", repr) if certified else run.specified.cell("delta", repr))
     for rule, found in ratios.items():
         record = run.measured(rule)
         cells.append(NO_CELL if record is None else _estimate_cell(record))
         cells.append(text_cell("1") if number == 0 else _ratio_cell(found[number - 1], record, first.measured(rule)))
-    if run.certificate_file is None:
+    if not certified:
         return (*cells, NO_CELL, NO_CELL, NO_CELL)
     certificate = run.certified
     majority = certificate.value("majority_error")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import PurePath
 from typing import TypeVar
 
+from idbounds.core.values import CertificateFile
 from idbounds.reporting.run_records import RunRecords
 
 T = TypeVar("T", bound=Hashable)
@@ -71,7 +72,7 @@ def measured_signature(runs: Sequence[RunRecords]) -> str:
 def proved_signature(runs: Sequence[RunRecords]) -> str:
     """Of a table of bounds on the decoded networks; some of the runs may have none."""
     deltas = _deltas(runs)
-    equal = f", δ = {deltas[0]!r}" if len(deltas) == 1 else ", δ as given with each run"
+    equal = f", {deltas[0]}" if len(deltas) == 1 else ", δ as given with each run"
     several = "; no two of them together at less than the sum of their δ" if len(runs) > 1 else ""
     return (
         f"Bounds are rounded up. Each alone holds with probability at least 1 – δ{equal}: the bound from the training set over "
@@ -80,8 +81,16 @@ def proved_signature(runs: Sequence[RunRecords]) -> str:
     )
 
 
-def _deltas(runs: Sequence[RunRecords]) -> tuple[float, ...]:
-    return distinct(run.certificate_file.training.delta for run in runs if run.certificate_file is not None)
+def _deltas(runs: Sequence[RunRecords]) -> tuple[str, ...]:
+    """δ of both bounds of each run in words, each once."""
+    return distinct(_delta(run.certificate_file) for run in runs if run.certificate_file is not None)
+
+
+def _delta(file: CertificateFile) -> str:
+    training, held_out = file.training.delta, file.held_out.delta
+    return f"δ = {training!r}" + (
+        "" if training == held_out else f" from the training set and {held_out!r} from the held-out set"
+    )
 
 
 def _codes(runs: Sequence[RunRecords]) -> str:
@@ -98,7 +107,7 @@ def _provenance(runs: Sequence[RunRecords]) -> str:
 def _hashes(run: RunRecords, *, with_delta: bool) -> str:
     file = run.certificate_file
     certificate = "" if file is None else f", certificate {file.sha256[:_DIGITS]}"
-    certificate += f", δ = {file.training.delta!r}" if with_delta and file is not None else ""
+    certificate += f", {_delta(file)}" if with_delta and file is not None else ""
     return f"{run.spec.task.name}: seeds {_numbers(run.spec.menu.seeds)}, spec {run.spec.sha256[:_DIGITS]}{certificate}"
 
 
