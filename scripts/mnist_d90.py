@@ -35,7 +35,7 @@ from idbounds.reporting.figures.style import write_picture
 
 SEEDS = (0, 1, 2)
 FULL_RATES = (1e-3, 3e-3, 1e-2)
-LI_RATE, LI_STEPS = 1e-3, 3000
+LI_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class Study:
     dims: tuple[int, ...]
     rates: tuple[float, ...]
     steps: int
+    li_steps: int  # a second number of steps by Li's settings
 
 
 STUDIES = {
-    "mlp": Study(750, (100, 200, 350, 500, 750, 1100), (2.0, 6.0, 18.0), 1000),
-    "lenet": Study(290, (90, 130, 190, 290, 440), (6.0, 15.0), 600),
+    "mlp": Study(750, (100, 200, 350, 500, 750, 1100), (2.0, 6.0, 18.0), 1000, 3000),
+    "lenet": Study(290, (90, 130, 190, 290, 440), (6.0, 15.0), 600, 1200),
 }
 
 
@@ -74,6 +75,7 @@ def li_settings(name: str) -> dict[str, dict[str, dict[str, Any]]]:
     """What is changed, by words; each has the changes before it too."""
     # Their files hold numbers from 0 to 1; ours are from -1 to 1.
     model = {"mean": 0.0, "std": 1.0, "builtin": None, "architecture": f"mnist_d90:he_{name}"}
+    steps = STUDIES[name].li_steps
     adam = {
         "learning_rates": (LI_RATE * math.sqrt(STUDIES[name].li),),  # divided by sqrt(d) again in training
         "full_learning_rates": (LI_RATE,),
@@ -86,7 +88,7 @@ def li_settings(name: str) -> dict[str, dict[str, dict[str, Any]]]:
     return {
         "their pixels and initial weights": {"model": model, "measurement": {"seeds": SEEDS[:2]}},
         f"and Adam at {LI_RATE:g} a number, constant": {"model": model, "measurement": {**adam, "seeds": SEEDS[:2]}},
-        f"and {LI_STEPS:,} steps": {"model": model, "measurement": {**adam, "seeds": SEEDS[:1], "steps": LI_STEPS}},
+        f"and {steps:,} steps": {"model": model, "measurement": {**adam, "seeds": SEEDS[:1], "steps": steps}},
     }
 
 
