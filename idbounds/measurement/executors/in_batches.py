@@ -17,8 +17,9 @@ from idbounds.measurement.trials import Outcome, TrialRunner, torch_threads
 class InBatches(Executor):
     """Up to `size` trials of one d at a time (`TrialBatch`); the record of each says how many trained with it.
 
-    A trial that is left over is trained alone. So are all of a batch that an error ends which is no one trial's, such as
-    short memory: each then fails, or not, by itself.
+    A trial's seconds are those of its batch: trials beside each other, as with several workers. One that is left over is
+    trained alone. So are all of a batch that an error ends which is no one trial's, such as short memory: each then fails, or
+    not, by itself.
 
     Raises:
         ConfigError: these trials cannot be trained at once (`require_batchable`).
