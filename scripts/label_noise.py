@@ -37,7 +37,7 @@ from idbounds.preparation import Run, load
 from idbounds.reporting.figures.style import BLUE, INK, MARKERS, VERMILLION, Picture, legend_below, log_ticks, write_picture
 
 NOISES = (0, 20, 50)  # percent
-NUM_TRAIN, STEPS, SEEDS = 1000, 700, (0, 1, 2)
+NUM_TRAIN, STEPS, SEEDS = 1000, 700, (0, 1)
 DIMS = (60, 180, 540, 1600, 4800)
 RATES, FULL_RATES = (4.0, 12.0), (1e-3, 3e-3)
 LOOKS = {

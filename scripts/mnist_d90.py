@@ -34,7 +34,6 @@ from idbounds.preparation import Run, prepare
 from idbounds.reporting.figures.style import write_picture
 
 SEEDS = (0, 1, 2)
-FULL_RATES = (1e-3, 3e-3, 1e-2)
 LI_RATE = 1e-3
 
 
@@ -45,13 +44,14 @@ class Study:
     li: int
     dims: tuple[int, ...]
     rates: tuple[float, ...]
+    full_rates: tuple[float, ...]
     steps: int
     li_steps: int  # a second number of steps by Li's settings
 
 
 STUDIES = {
-    "mlp": Study(750, (100, 200, 350, 500, 750, 1100), (2.0, 6.0, 18.0), 1000, 3000),
-    "lenet": Study(290, (90, 130, 190, 290, 440), (6.0, 15.0), 600, 1200),
+    "mlp": Study(750, (100, 200, 350, 500, 750, 1100), (2.0, 6.0, 18.0), (1e-3, 3e-3, 1e-2), 1000, 3000),
+    "lenet": Study(290, (90, 130, 190, 290, 440), (6.0, 15.0), (3e-3, 1e-2), 600, 1200),
 }
 
 
@@ -99,7 +99,7 @@ def prepared(name: str, folder: Path, data: Path, changes: Mapping[str, Mapping[
         "dims": study.dims,
         "seeds": SEEDS,
         "learning_rates": study.rates,
-        "full_learning_rates": FULL_RATES,
+        "full_learning_rates": study.full_rates,
         "batch_size": 128,
         "steps": study.steps,
         **changes.get("measurement", {}),
@@ -150,7 +150,7 @@ def measure(name: str, arguments: argparse.Namespace) -> tuple[list[dict[str, ob
     run = prepared(name, arguments.runs / name, arguments.data, {})
     trials = trials_of(run, dims=[0, *study.dims])
     points = {point.d: point for point in choose_trials(trials)}
-    rates = {d: run.spec.training.learning_rates if d else FULL_RATES for d in points}
+    rates = {d: run.spec.training.learning_rates if d else study.full_rates for d in points}
     accuracy = [{"network": name, **accuracy_row(point, rates=rates[d])} for d, point in points.items()]
     steps_to_li, baseline = by_li(name, arguments.runs, arguments.data)
     ours = accuracy_row(points[study.li], rates=rates[study.li])
