@@ -34,7 +34,7 @@ from idbounds.preparation import Run, prepare
 from idbounds.reporting.figures.style import write_picture
 
 SEEDS = (0, 1, 2)
-LI_RATE = 1e-3
+LI_RATE, LI_STEPS = 1e-3, 43_000
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def li_settings(name: str) -> dict[str, dict[str, dict[str, Any]]]:
     """What is changed, by words; each has the changes before it too."""
     # Their files hold numbers from 0 to 1; ours are from -1 to 1.
     model = {"mean": 0.0, "std": 1.0, "builtin": None, "architecture": f"mnist_d90:he_{name}"}
-    steps = STUDIES[name].li_steps
+    steps, length = STUDIES[name].li_steps, math.sqrt(STUDIES[name].li)  # rates are divided by sqrt(d) in training
     adam = {
-        "learning_rates": (LI_RATE * math.sqrt(STUDIES[name].li),),  # divided by sqrt(d) again in training
+        "learning_rates": (LI_RATE * length,),
         "full_learning_rates": (LI_RATE,),
         "optimizer": "Adam",
         "optimizer_options": {"betas": (0.9, 0.99)},
@@ -85,10 +85,17 @@ def li_settings(name: str) -> dict[str, dict[str, dict[str, Any]]]:
         "warmup_fraction": 0.0,
         "clip_norm": 1e9,
     }
+    longer = {**adam, "seeds": SEEDS[:1], "steps": steps}
+    # The most that Adam moves a number is steps times rate: so many steps at this rate reach as far as theirs.
+    faster = LI_RATE * LI_STEPS / steps
     return {
         "their pixels and initial weights": {"model": model, "measurement": {"seeds": SEEDS[:2]}},
         f"and Adam at {LI_RATE:g} a number, constant": {"model": model, "measurement": {**adam, "seeds": SEEDS[:2]}},
-        f"and {steps:,} steps": {"model": model, "measurement": {**adam, "seeds": SEEDS[:1], "steps": steps}},
+        f"and {steps:,} steps": {"model": model, "measurement": longer},
+        f"and as far as {LI_STEPS:,} steps of theirs, by {faster:.2g} a number": {
+            "model": model,
+            "measurement": {**longer, "learning_rates": (faster * length,)},
+        },
     }
 
 
