@@ -17,6 +17,7 @@ from idbounds import cli
 from idbounds.core.frontier import Frontier, FrontierPoint
 from idbounds.core.values import CertificateFile
 from idbounds.report import write_report
+from idbounds.report_claims import meaning_section
 from idbounds.reporting.rounding import bits_up, percent, percent_up
 from idbounds.run_folder import read_run
 
@@ -113,12 +114,13 @@ def test_the_page_is_balanced_self_contained_and_its_links_lead_somewhere(names)
 
 
 def test_the_command_gives_the_same_bytes(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(
-        sys, "argv", ["idbounds", "report", str(RESULTS / "sst2"), "--output", str(tmp_path / "new" / "a.html")]
-    )
+    """Of a run without certificate, which takes no time; figures are compared in tests/reporting/test_figures.py."""
+    folder = without(tmp_path, "certificate.json", "message.idb")
+    text, _ = page_of(tmp_path, folder)
+    monkeypatch.setattr(sys, "argv", ["idbounds", "report", str(folder), "--output", str(tmp_path / "new" / "a.html")])
     with pytest.raises(SystemExit):
         cli.main()
-    assert (tmp_path / "new" / "a.html").read_text(encoding="utf-8") == page("sst2")[0]
+    assert (tmp_path / "new" / "a.html").read_text(encoding="utf-8") == text
     assert capfd.readouterr().out == f"wrote {tmp_path / 'new' / 'a.html'}\n"
 
 
@@ -200,8 +202,8 @@ def test_a_search_is_said_to_have_looked_at_the_test_part(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     config["measurement"] |= {"search": True, "dims": [100, 1000]}
     (folder / "config.json").write_text(json.dumps(config))
-    text, _ = page_of(tmp_path, folder)
-    assert "it chose d with the help of test accuracies" in section(text, "What it means")
+    said = " ".join(meaning_section(read_run(folder)).paragraphs)
+    assert "it chose d with the help of test accuracies" in said
     assert "test accuracies" not in section(page("quickstart")[0], "What it means")
 
 
@@ -224,3 +226,15 @@ def test_the_frontier_is_told_with_the_message(tmp_path):
     shown = section(page_of(tmp_path, folder)[0], "Message")
     assert "1 messages that were tried, 1 of them efficient" in shown
     assert "46.3" in shown
+
+
+@pytest.mark.skipif(not (RESULTS / "report").is_dir(), reason="no report is kept")
+def test_the_kept_report_says_what_its_records_say():
+    """All but the single trials, which are not kept."""
+    kept = (RESULTS / "report" / "report.html").read_text(encoding="utf-8")
+    text, _ = page("report")
+    parsed = Strict()
+    parsed.feed(kept)
+    assert parsed.open == parsed.loaded == []
+    for title in ("Certificate", "What it assumes", "Works to cite"):
+        assert section(kept, title) == section(text, title), title

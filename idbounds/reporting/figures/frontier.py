@@ -10,6 +10,9 @@ from idbounds.core.frontier import Frontier, FrontierPoint
 from idbounds.reporting.figures.style import BLUE, GREY, INK, VERMILLION, Picture, legend_below
 from idbounds.reporting.rounding import bits_up, percent, percent_up
 
+#: Share of the axis that a line must span to be labelled: three times the width of a label.
+_LABELLED = 0.3
+
 
 @dataclass(frozen=True)
 class IsoBounds:
@@ -31,7 +34,7 @@ def frontier_picture(frontier: Frontier, *, iso: IsoBounds) -> Picture:
         lines = axes.contour(
             iso.bits, rates, [[100 * value for value in row] for row in iso.values], 6, colors=GREY, linewidths=0.6
         )
-        axes.clabel(lines, fontsize=6, fmt="%g %%", manual=_middles(lines.allsegs))
+        _label_lines(axes, lines, width=iso.bits[-1] - iso.bits[0])
         axes.plot([], [], "-", color=GREY, linewidth=0.6, label="equal bound")
         axes.plot(
             *_places(frontier.points, n),
@@ -69,7 +72,11 @@ def _places(points: Sequence[FrontierPoint], n: int) -> tuple[list[float], list[
     return [point.bits for point in points], [100 * point.errors / n for point in points]
 
 
-def _middles(segments: Sequence[Sequence[Any]]) -> list[tuple[float, float]]:
-    """A point near the middle of each line, so that no label is cut by an edge."""
-    longest = [max(parts, key=len) for parts in segments if len(parts)]
-    return [(float(line[len(line) // 2][0]), float(line[len(line) // 2][1])) for line in longest if len(line)]
+def _label_lines(axes: Any, lines: Any, *, width: float) -> None:
+    """The value of each line at its middle, so that no label is cut by an edge; none on a line too short to carry one."""
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    for level, parts in zip(lines.levels, lines.allsegs, strict=True):
+        line: Sequence[Any] = max(parts, key=len, default=())
+        if len(line) and abs(line[-1][0] - line[0][0]) > _LABELLED * width:
+            x, y = line[len(line) // 2]
+            axes.text(x, y, f"{level:g} %", fontsize=6, color=GREY, ha="center", va="center", bbox=ground)
