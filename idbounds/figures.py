@@ -146,7 +146,7 @@ def frontier(runs: Sequence[RunRecords], _: Size | None = None) -> Picture:
     )
     nats = np.array([bits_to_nats(one) for one in columns])
     values = BOUNDS["occam_binomial"].from_counts(
-        errors=rows[:, None], n=points[0].n, complexity_nats=nats[None, :], delta=run.spec.delta
+        errors=rows[:, None], n=points[0].n, complexity_nats=nats[None, :], delta=run.spec.delta_of_each
     )
     iso = IsoBounds(columns.tolist(), [int(errors) for errors in rows], values.tolist())
     return frontier_picture(searched, iso=iso)
