@@ -1,11 +1,15 @@
-"""Training for the smallest bound: the loss, plus what the message costs, with the rounding in place.
+"""Training for the smallest bound: the loss plus what the message costs, while one coordinate after the other is rounded.
 
-Objective: loss(round(w / s) s) + a price R(w / s), where R is the code length in bits of the message's coefficients, linear
-between integers, and a rises from 0 to 1 in the first half of the steps. The price of a bit is the bound's own: by how much
-the training risk must fall to make up for it.
+Objective: loss(w) + price R(w / s), where R is the code length in bits of the message's coefficients, linear between integers.
+Rounding in the loop is progressive: coordinates are rounded and held in the order of how much the loss depends on them, and
+training goes on in the others, which make up for what the rounding did. That is what Babai's nearest plane does for a
+quadratic, with gradients in the place of the matrix, which need not be known. The idea for weights one by one is in Zhou et al.
+2017 (incremental network quantization, arXiv 1702.03044), who round the largest first.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,9 +23,15 @@ from idbounds.measurement.tasks import LearningTask
 from idbounds.measurement.training import Progress, train
 
 #: Adam moves a coordinate by at most its rate in each step: this many steps of the quantiser at first, none at the end.
-_RATE_IN_STEPS = 0.1
-#: The share of training in which the price of a bit rises from 0.
-_RISE = 0.5
+RATE_IN_STEPS = 0.2
+#: Of the steps, the last ones polish: all is rounded, and the gradient passes through the rounding to numbers beneath, which
+#: change sides where that is better. At this rate, of one step of the quantiser, few do.
+POLISHING_SHARE = 1 / 3
+POLISHING_RATE_IN_STEPS = 0.02
+#: The share of training before the first coordinate is held. Until then the price pulls on all of them.
+FREE_SHARE = 0.1
+#: How fast the mean of squared gradients forgets: over the last 20 steps, as the others move when coordinates are held.
+_MEMORY = 0.95
 
 
 def rate_bits(x: Tensor) -> Tensor:
@@ -41,6 +51,44 @@ def rate_bits(x: Tensor) -> Tensor:
     return interpolated.sum() + learning
 
 
+class ProgressiveRounding:
+    """Holds coordinates of a subspace, step by step, at multiples of the quantiser's step; all of them after the last.
+
+    Called after each gradient of the loss; returns what the message costs, as `train` adds it. The share that is held rises
+    linearly in the steps after `FREE_SHARE`; next are those with the largest mean of squared gradients, the ones that the
+    others must make up for.
+    """
+
+    def __init__(self, subspace: Subspace, *, step: float, price: float) -> None:
+        self._subspace, self._step, self._price = subspace, step, price
+        d = subspace.theta_d
+        self._held = torch.zeros_like(d, dtype=torch.bool)
+        self._values, self._squares = torch.zeros_like(d), torch.zeros_like(d)
+        subspace.rounding_step, subspace.held = None, (self._held, self._values)
+
+    def __call__(self, step: int, steps: int) -> Tensor:
+        """After the gradient of step `step` of `steps`: hold what is due, and what a message costs now."""
+        gradient = self._subspace.theta_d.grad
+        if gradient is not None:
+            self._squares.mul_(_MEMORY).addcmul_(gradient, gradient, value=1 - _MEMORY)
+        self._hold(round(len(self._values) * (step / steps - FREE_SHARE) / (1 - FREE_SHARE)))
+        return self._price * rate_bits(self._subspace.coordinates() / self._step)
+
+    @torch.no_grad()
+    def _hold(self, number: int) -> None:
+        due = number - int(self._held.sum())
+        if due <= 0:
+            return
+        chosen = torch.where(self._held, -1.0, self._squares).topk(due).indices
+        self._values[chosen] = torch.round(self._subspace.theta_d[chosen] / self._step) * self._step
+        self._held[chosen] = True
+
+    def finish(self) -> None:
+        """Put the held values into `theta_d`, which is then what the message says."""
+        self._subspace.set_coordinates(self._subspace.coordinates().detach())
+        self._subspace.held = None
+
+
 def train_for_rate(
     subspace: Subspace,
     *,
@@ -53,10 +101,10 @@ def train_for_rate(
     task: LearningTask,
     progress: Progress | None = None,
 ) -> float:
-    """Train `subspace.theta_d` on with the rounding in place; returns the mean loss of the last tenth, bits left out.
+    """Train `subspace.theta_d` until all of it is multiples of `step`; returns the mean loss of the last tenth, bits left out.
 
     Args:
-        subspace: at the start; `rounding_step` is set to `step` and left.
+        subspace: at the start.
         data: training examples.
         step: s.
         price: of a bit, in units of the loss.
@@ -68,30 +116,44 @@ def train_for_rate(
 
     Raises as `train` does.
     """
+    polishing = round(POLISHING_SHARE * steps)
+    settings = settings.model_copy(update=_OPTIMIZER)
+    training = partial(train, subspace, [subspace.theta_d], data=data, seed=seed, settings=settings, task=task)
+    rounding = ProgressiveRounding(subspace, step=step, price=price)
+    try:
+        loss = training(
+            learning_rate=RATE_IN_STEPS * step,
+            steps=steps - polishing,
+            progress=_part_of(progress, before=0, steps=steps),
+            cost=rounding,
+        )
+    finally:
+        rounding.finish()
+    if not polishing:
+        return loss
     subspace.rounding_step = step
+    try:
+        return training(
+            learning_rate=POLISHING_RATE_IN_STEPS * step,
+            steps=polishing,
+            progress=_part_of(progress, before=steps - polishing, steps=steps),
+            cost=lambda *_: price * rate_bits(subspace.theta_d / step),
+        )
+    finally:
+        subspace.set_coordinates(torch.round(subspace.theta_d.detach() / step) * step)
+        subspace.rounding_step = None
 
-    def cost(number: int, of: int) -> Tensor:
-        return price * min(1.0, number / (_RISE * of)) * rate_bits(subspace.theta_d / step)
 
-    return train(
-        subspace,
-        [subspace.theta_d],
-        data=data,
-        learning_rate=_RATE_IN_STEPS * step,
-        steps=steps,
-        seed=seed,
-        settings=settings.model_copy(update=_OPTIMIZER),
-        task=task,
-        progress=progress,
-        cost=cost if price else None,
-    )
+def _part_of(progress: Progress | None, *, before: int, steps: int) -> Progress | None:
+    """What is told of a part of the steps, as a part of all."""
+    return None if progress is None else lambda step, _, loss: progress(before + step, steps, loss)
 
 
 #: The rate above is right for Adam and a decay to 0. The bound is on the training set, so the validation split keeps nothing.
 _OPTIMIZER: dict[str, object] = {
     "optimizer": "AdamW",
     "optimizer_options": {},
-    "schedule": "linear",
+    "schedule": "cosine",
     "evaluate_every": None,
     "patience": None,
 }

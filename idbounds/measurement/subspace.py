@@ -113,6 +113,8 @@ class Subspace(nn.Module):
         )
         self.theta_d = nn.Parameter(torch.zeros(dim, device=next(iter(sites.values()))[0].tensor.device))
         self.rounding_step: float | None = None
+        #: Which coordinates have values of their own instead of those of `theta_d`, and the values: two tensors of d numbers.
+        self.held: tuple[Tensor, Tensor] | None = None
         self._points: dict[bool, Mapping[str, Point]] | None = None
         self._weights = _weights(memory, sites)
         for parameter in self.model.parameters():
@@ -178,15 +180,16 @@ class Subspace(nn.Module):
         return {**self.parametrization.ledger(), **direct}
 
     def coordinates(self) -> Tensor:
-        """`theta_d`, rounded to multiples of `rounding_step` if that is set.
+        """`theta_d`, rounded to multiples of `rounding_step` if that is set; the `held` ones at their values, without gradient.
 
         The gradient passes through the rounding as if it were not there (straight-through estimator,
         Bengio, Léonard & Courville 2013, arXiv 1308.3432).
         """
-        if self.rounding_step is None:
-            return self.theta_d
-        rounded = torch.round(self.theta_d / self.rounding_step) * self.rounding_step
-        return self.theta_d + (rounded - self.theta_d).detach()
+        free: Tensor = self.theta_d
+        if self.rounding_step is not None:
+            rounded = torch.round(free / self.rounding_step) * self.rounding_step
+            free = free + (rounded - free).detach()
+        return free if self.held is None else torch.where(*self.held, free)
 
     @torch.no_grad()
     def set_coordinates(self, values: Tensor) -> None:
