@@ -11,9 +11,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from idbounds.candidates import Candidates, Proposal, Tried, bound_of, point_of
-from idbounds.certification import count
+from idbounds.certification import count as count_errors_of
 from idbounds.claims import decode_bounded
 from idbounds.codes import step_grid
 from idbounds.core.errors import ConfigError
@@ -26,10 +27,11 @@ from idbounds.preparation import Run
 
 #: The first step of the quantiser in standard deviations of a trial's coefficients, and the bits of a Gaussian coefficient
 #: rounded to it: log2(sqrt(2 pi e) / step). The second ranks trials and gives the first price; it enters no bound.
-_STEP_IN_DEVIATIONS = 1.0
+_STEP_IN_DEVIATIONS = 0.7
 _BITS_PER_COORDINATE = math.log2(math.sqrt(2 * math.pi * math.e) / _STEP_IN_DEVIATIONS)
-#: So many trials have a candidate of their own before the best one is improved.
-_FIRST_TRIALS = 3
+#: With each so many candidates another trial of the ranking gets one; those between are moves from what was tried. It does not
+#: depend on the budget, so that a larger one goes on where a smaller one ended.
+_CANDIDATES_A_TRIAL = 4
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,11 @@ class Move:
 
 #: Tried from the best candidate in this order, then from the second best, and so on.
 MOVES = (
-    Move("trained on"),
     Move("coarser", octaves=0.5),
-    Move("dearer bits", price=2.0),
     Move("finer", octaves=-0.5),
-    Move("cheaper bits", price=0.5),
+    Move("trained on"),
+    Move("dearer bits", price=4.0),
+    Move("cheaper bits", price=0.25),
 )
 
 
@@ -105,7 +107,7 @@ def price_of_a_bit(spec: RunSpec, *, errors: int, bits: float, loss: float) -> f
 
 
 class _Search:
-    """Best first: a candidate from each of the first trials, then every move from the best, from the second best, ..."""
+    """Best first: every move from the best candidate, from the second best, ...; now and then one from a further trial."""
 
     def __init__(self, run: Run, candidates: Candidates, trials: Sequence[Trial]) -> None:
         self._run, self._candidates, self._trials = run, candidates, trials
@@ -130,10 +132,14 @@ class _Search:
         return self.tried
 
     def _proposals(self, steps: int) -> Iterator[Proposal]:
-        for trial in self._trials[:_FIRST_TRIALS]:
-            yield self._new(self._first(trial, steps))
-        while (following := self._following(steps)) is not None:
-            yield self._new(following)
+        trials = list(self._trials)
+        for number in count():
+            if trials and (number % _CANDIDATES_A_TRIAL == 0 or not self.tried):
+                yield self._new(self._first(trials.pop(0), steps))
+            elif (following := self._following(steps)) is not None:
+                yield self._new(following)
+            else:
+                return
 
     def _new(self, proposal: Proposal) -> Proposal:
         self._seen.add(replace(proposal, tried_as=""))
@@ -176,7 +182,7 @@ def _earlier(run: Run, *, known: dict[bytes, FrontierPoint]) -> dict[bytes, Fron
     if not path.exists() or (content := read_message(path)) in known:
         return {}
     decoded = decode_bounded(content, spec=run.spec)
-    score = count(decoded, make_subspace=run.make_subspace, data=run.data).train
+    score = count_errors_of(decoded, make_subspace=run.make_subspace, data=run.data).train
     return {content: point_of(run.spec, decoded.message, score, "the message before")}
 
 

@@ -43,9 +43,9 @@ from idbounds.pipeline import Run, prepare
 from idbounds.provenance import provenance_line
 
 #: Steps of the quantiser, in standard deviations of the trial's w.
-FRACTIONS = (0.7, 1.0, 1.4, 2.0)
-#: Of the distance from w, in each search; the last halving changes it by a hundredth.
-HALVINGS = 7
+FRACTIONS = (0.5, 0.7, 1.0, 1.4)
+#: Of the distance from w, in each search; the last halving changes it by a thirtieth.
+HALVINGS = 5
 
 
 def mnist(data: Path, _: Path) -> dict[str, object]:
