@@ -28,7 +28,10 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class Proposal:
-    """A candidate that has not been looked at: of which trial, from which numbers, at which step and price of a bit."""
+    """A candidate that has not been looked at: of which trial, from which numbers, at which step and price of a bit.
+
+    The price is `factor` times the bound's own where it starts.
+    """
 
     trial: Trial
     start_sha256: str
@@ -36,6 +39,7 @@ class Proposal:
     price: float
     steps: int
     tried_as: str
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -150,9 +150,7 @@ class _Search:
             trial=trial,
             start_sha256=str(trial.vector_sha256),
             step_index=self._grid.nearest_index(_STEP_IN_DEVIATIONS * self._candidates.spread(trial)),
-            price=price_of_a_bit(
-                self._run.spec, errors=_errors(self._run.spec, trial), bits=_bits(trial), loss=trial.final_loss or 1.0
-            ),
+            price=self._price(errors=_errors(self._run.spec, trial), bits=_bits(trial), loss=trial.final_loss),
             steps=steps,
             tried_as="from the trial",
         )
@@ -161,19 +159,25 @@ class _Search:
         for base in sorted(self.tried, key=lambda one: one.point.bound):
             for move in MOVES:
                 proposal = self._moved(base, move, steps)
-                if replace(proposal, tried_as="") not in self._seen:
+                if replace(proposal, tried_as="") not in self._seen and 0 <= proposal.step_index < self._grid.NUM_STEPS:
                     return proposal
         return None
 
     def _moved(self, base: Tried, move: Move, steps: int) -> Proposal:
+        point, factor = base.point, base.proposal.factor * move.price
         return replace(
             base.proposal,
             start_sha256=str(base.candidate.vector_sha256),
             step_index=base.proposal.step_index - round(move.octaves * self._grid.PER_OCTAVE),
-            price=base.proposal.price * move.price,
+            price=factor * self._price(errors=point.errors, bits=point.bits, loss=base.candidate.loss),
+            factor=factor,
             steps=steps,
             tried_as=move.title,
         )
+
+    def _price(self, *, errors: int, bits: float, loss: float | None) -> float:
+        # Without a loss, as in the first stores' trials, the price is 0: the step alone decides.
+        return price_of_a_bit(self._run.spec, errors=errors, bits=bits, loss=loss or 0.0)
 
 
 def _earlier(run: Run, *, known: dict[bytes, FrontierPoint]) -> dict[bytes, FrontierPoint]:

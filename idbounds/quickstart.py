@@ -18,8 +18,8 @@ def quickstart_config(
     dims: tuple[int, ...] = (100, 300, 1000),
     seeds: tuple[int, ...] = (0, 1),
     steps: int = 32,
-    quantization_steps: int = 20,
-    candidates: int = 6,
+    quantization_steps: int = 60,
+    candidates: int = 4,
     max_examples: int | None = None,
 ) -> Config:
     """The demonstration run, writing to `output`; smaller sizes make it a matter of seconds. Needs the extra ``demo``.

@@ -55,7 +55,7 @@ def mnist(data: Path, _: Path) -> dict[str, object]:
         "data": {"name": "MNIST", "images": str(data), "validation_fraction": 0.05},
         "measurement": {
             "parametrization": "full_weights",
-            "dims": (500, 1000),
+            "dims": (500,),
             "learning_rates": (8.0,),
             "batch_size": 128,
             "steps": 1000,

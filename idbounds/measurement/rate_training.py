@@ -1,6 +1,6 @@
 """Training for the smallest bound: the loss plus what the message costs, while one coordinate after the other is rounded.
 
-Objective: loss(w) + price R(w / s), where R is the code length in bits of the message's coefficients, linear between integers.
+Objective: loss(w) + price R(w / s), where R is the code length in bits of the coefficients, linear between integers.
 Rounding in the loop is progressive: coordinates are rounded and held in the order of how much the loss depends on them, and
 training goes on in the others, which make up for what the rounding did. That is what Babai's nearest plane does for a
 quadratic, with gradients in the place of the matrix, which need not be known. The idea for weights one by one is in Zhou et al.
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idbounds.codes.rates import adaptive_bits, magnitude_bits
+from idbounds.codes.rates import SCALE_BITS, magnitude_bits
 from idbounds.core.values import TrainingSpec
 from idbounds.measurement.batches import Data
 from idbounds.measurement.subspace import Subspace
@@ -35,20 +35,16 @@ _MEMORY = 0.95
 
 
 def rate_bits(x: Tensor) -> Tensor:
-    """Bits of coefficients x = w / s, (d,), in the code `adaptive`; linear between integers, differentiable.
+    """Bits of coefficients x = w / s, (d,), in the shorter of the codes `gaussian` and `laplace`; differentiable.
 
-    At integers it is the code's length, up to how the last bits are rounded. Between them each coefficient costs the
-    interpolation of what the integers beside it would cost, given how often each magnitude occurs now among the rounded;
-    these counts are taken as they are, without derivative.
+    At integers it is the code's length, up to how the code word ends. Between them each coefficient costs the linear
+    interpolation of what the integers beside it cost, at the scale that is best for the rounded ones; the scale is taken as it
+    is, without derivative. Beyond 256 steps nothing is added.
     """
-    magnitudes = np.abs(np.rint(x.detach().cpu().numpy())).astype(np.int64)
-    bits = magnitude_bits(magnitudes)
-    table = torch.from_numpy(bits).to(x)
-    size = x.abs().clamp(max=len(bits) - 1.0)
+    bits = magnitude_bits(np.abs(np.rint(x.detach().cpu().numpy())).astype(np.int64))
+    table, size = torch.from_numpy(bits).to(x), x.abs().clamp(max=len(bits) - 1.0)
     below = size.detach().floor().long().clamp(max=len(bits) - 2)
-    interpolated = torch.lerp(table[below], table[below + 1], size - below)
-    learning = adaptive_bits(magnitudes) - float(bits[np.minimum(magnitudes, len(bits) - 1)].sum())
-    return interpolated.sum() + learning
+    return torch.lerp(table[below], table[below + 1], size - below).sum() + SCALE_BITS
 
 
 class ProgressiveRounding:

@@ -37,10 +37,13 @@ def integers(subspace: Subspace) -> np.ndarray:
 @pytest.mark.parametrize(("d", "deviation"), [(50, 0.4), (300, 1.0), (1000, 3.0)])
 def test_at_integers_the_rate_is_the_code_length(d, deviation):
     x = torch.round(torch.randn(d, generator=torch.Generator().manual_seed(d)) * deviation)
-    coder, writer = ArithmeticEncoder(), BitWriter()
-    get_code("adaptive").encode(x.numpy().astype(np.int64), coder=coder)
-    coder.finish(writer)
-    assert float(rate_bits(x)) == pytest.approx(writer.num_bits, abs=2.1)
+    lengths = []
+    for name in ("gaussian", "laplace"):
+        coder, writer = ArithmeticEncoder(), BitWriter()
+        get_code(name).encode(x.numpy().astype(np.int64), coder=coder)
+        coder.finish(writer)
+        lengths.append(writer.num_bits)
+    assert float(rate_bits(x)) == pytest.approx(min(lengths), abs=2.1)
 
 
 def test_between_integers_it_is_near_the_length_of_the_rounded():
@@ -50,7 +53,7 @@ def test_between_integers_it_is_near_the_length_of_the_rounded():
 
 def test_its_gradient_is_its_slope():
     generator = torch.Generator().manual_seed(1)
-    # Away from integers, where it has a corner, and from halves, where the counts change.
+    # Away from integers, where it has a corner, and from halves, where the rounded change.
     whole, rest = torch.randint(-3, 4, (30,), generator=generator), 0.1 + 0.3 * torch.rand(30, generator=generator)
     x = (whole + rest).double().requires_grad_(True)
     assert torch.autograd.gradcheck(rate_bits, (x,), eps=1e-4, atol=1e-6)
@@ -61,7 +64,8 @@ def test_beyond_the_last_level_it_is_finite_and_flat():
     bits = rate_bits(x)
     bits.backward()
     assert torch.isfinite(bits)
-    assert x.grad[:2].tolist() == [0.0, 0.0]
+    assert x.grad[0] == 0
+    assert x.grad[1] < 0
 
 
 def test_afterwards_every_coordinate_is_a_multiple_of_the_step():
@@ -83,7 +87,7 @@ def test_it_is_better_than_rounding_afterwards():
 
 
 def test_dearer_bits_are_fewer():
-    lengths = [float(rate_bits(torch.from_numpy(integers(trained(price=price)[0])).double())) for price in (0.0, 0.02, 1.0)]
+    lengths = [float(rate_bits(torch.from_numpy(integers(trained(price=price)[0])).double())) for price in (0.0, 0.003, 0.03)]
     assert lengths[0] > lengths[1] > lengths[2]
 
 
