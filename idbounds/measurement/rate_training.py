@@ -23,7 +23,7 @@ from idbounds.measurement.tasks import LearningTask
 from idbounds.measurement.training import Progress, train
 
 #: Adam moves a coordinate by at most its rate in each step: this many steps of the quantiser at first, none at the end.
-RATE_IN_STEPS = 0.2
+RATE_IN_STEPS = 0.05
 #: Of the steps, the last ones polish: all is rounded, and the gradient passes through the rounding to numbers beneath, which
 #: change sides where that is better. At this rate, of one step of the quantiser, few do.
 POLISHING_SHARE = 1 / 3
