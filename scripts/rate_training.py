@@ -5,9 +5,10 @@
 
 For each d: one trial, and from its w one candidate of `idbounds compress` at each of some steps of the quantiser. Beside each
 stands the shortest message found for the trained w with at most as many training errors: `shortest_message` (every code, every
-quantiser, every step), whose allowed distance from w is bisected. That w was trained on for as many further steps as the
-candidate, without rounding, so that both have seen as many examples. Errors are counted on the whole training set; the bound
-is the certified one. Results: NAME.csv, NAME.md. Trials and candidates are kept, and a second call takes up from there.
+quantiser, every step), whose allowed distance from w is bisected: for w as the trial left it, and for w trained on for as
+many further steps as the candidate, without rounding, so that both have seen as many examples. Errors are counted on the
+whole training set; the bound is the certified one. Results: NAME.csv, NAME.md. Trials and candidates are kept, and a second
+call takes up from there.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from idbounds.pipeline import Run, prepare
 from idbounds.provenance import provenance_line
 
 #: Steps of the quantiser, in standard deviations of the trial's w.
-FRACTIONS = (0.5, 0.7, 1.0, 1.4)
+FRACTIONS = (0.7, 1.0, 1.4)
 #: Of the distance from w, in each search; the last halving changes it by a thirtieth.
 HALVINGS = 5
 
@@ -145,7 +146,7 @@ def rows_of(run: Run) -> Iterator[dict[str, object]]:
         candidates = Candidates(run, store)
         for trial in trials_of(run, store):
             w = store.vector(str(trial.vector_sha256))
-            plain = trained_on(run, trial, w)
+            plain = {"as the trial left it": w, "trained on, unrounded": trained_on(run, trial, w)}
             for fraction in FRACTIONS:
                 risk, spread = trial.validation.risk, float(w.std())  # type: ignore[union-attr]
                 errors = round(risk * run.spec.task.train.n)
@@ -162,17 +163,19 @@ def rows_of(run: Run) -> Iterator[dict[str, object]]:
                 )
                 if made is None:
                     continue
-                yield row(fraction, made.point, afterwards(run, trial, plain, errors=made.point.errors))
+                for name, one in plain.items():
+                    yield row(fraction, name, made.point, afterwards(run, trial, one, errors=made.point.errors))
 
 
-def row(fraction: float, ours: FrontierPoint, theirs: FrontierPoint | None) -> dict[str, object]:
+def row(fraction: float, name: str, ours: FrontierPoint, theirs: FrontierPoint | None) -> dict[str, object]:
     return {
         "d": ours.d,
         "step (sd of w)": fraction,
         "training error (%)": round(100 * ours.errors / ours.n, 2),
         "bits, trained for the rate": ours.bits,
         "bound (%)": round(100 * ours.bound, 2),
-        "bits, quantised afterwards": "none found" if theirs is None else theirs.bits,
+        "w quantised afterwards": name,
+        "its bits": "none found" if theirs is None else theirs.bits,
         "its error (%)": "" if theirs is None else round(100 * theirs.errors / theirs.n, 2),
         "its bound (%)": "" if theirs is None else round(100 * theirs.bound, 2),
         "its code": "" if theirs is None else theirs.code,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,9 @@ class CandidateKey(Record):
     `schema_version`.
     """
 
+    #: 1 was rounding in every step, with the gradient passed through.
+    schema_version: ClassVar[int] = 2
+
     trial_sha256: Sha256
     start_sha256: Sha256
     step: float = Field(gt=0)
@@ -29,14 +32,12 @@ class CandidateKey(Record):
 class Candidate(Record):
     """What came out: the d numbers that are rounded and written, the errors of what the message decodes to, or why it failed.
 
-    `screened` are errors on a part of the training set, `train` those on all of it; a candidate that cannot win by its part is
-    not counted further. `bits` are those of its message under the menu that it was written for.
+    `train` are errors on the whole training set. The message is not kept: it follows from the numbers, the step and the menu.
     """
 
     key: CandidateKey
     vector_sha256: Sha256 | None = None
     train: Score | None = None
-    screened: Score | None = None
     loss: float | None = None
     seconds: float = Field(ge=0)
     reason: str = ""
