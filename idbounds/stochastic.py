@@ -39,6 +39,9 @@ from idbounds.stochastic_claims import (
     settings_of,
 )
 
+#: ln σ of a posterior that can be drawn from: e^±80 is within float32's normal numbers, and so is its square in float64.
+_LARGEST_LOG_SIGMA = 80.0
+
 #: The header of a safetensors file with two tensors, generously, and the bytes of a coordinate in both.
 _HEADER, _BYTES_A_COORDINATE = 4096, 8
 
@@ -171,6 +174,8 @@ def _posterior(content: bytes, *, d: int) -> Posterior:
         one = tensors.get(name)
         if one is None or one.dtype != torch.float32 or one.shape != (d,) or not bool(torch.isfinite(one).all()):
             raise DataError(f"{POSTERIOR_FILE} must hold {name!r}, {d} finite numbers in float32; get an unaltered copy")
+    if not float(tensors["log_sigma"].abs().max()) <= _LARGEST_LOG_SIGMA:
+        raise DataError(f"{POSTERIOR_FILE}: 'log_sigma' must be from -{_LARGEST_LOG_SIGMA:g} to {_LARGEST_LOG_SIGMA:g}")
     if set(tensors) != {"mean", "log_sigma"}:
         raise DataError(f"{POSTERIOR_FILE} must hold 'mean' and 'log_sigma' alone, it has {', '.join(sorted(tensors))}")
     digest = hashlib.sha256(content).hexdigest()

@@ -6,14 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from random import Random
 
 import mpmath
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from forged_files import improved, mutated_json
 from image_folders import configuration
 
 import idbounds
@@ -21,11 +25,11 @@ from idbounds.bounds import BOUNDS
 from idbounds.bounds.gaussian import risk_from_draws
 from idbounds.certification import certify_file, opened
 from idbounds.config import load_config
-from idbounds.core.errors import ConfigError, DataError, UnsupportedEvidenceError
+from idbounds.core.errors import ConfigError, DataError, IdboundsError, UnsupportedEvidenceError
 from idbounds.core.values import RunSpec, StochasticCertificate
 from idbounds.measuring import measure
 from idbounds.preparation import prepare
-from idbounds.stochastic import certify_stochastic, count_draws
+from idbounds.stochastic import certify_stochastic, count_draws, verify_stochastic
 from idbounds.stochastic_claims import DrawCounts, Posterior, certificate_of
 from idbounds.verification import verify
 
@@ -194,6 +198,27 @@ def test_a_damaged_posterior_is_refused(folder, tmp_path):
     path.unlink()
     with pytest.raises(DataError, match="no such file"):
         verify(copied)
+
+
+def test_three_hundred_forged_certificates_are_refused_or_differ(folder, run, made, tmp_path, monkeypatch):
+    """As forgers do it in tests/forged_files.py. Draws are counted once, since the posterior's file is the same."""
+    shutil.copy(folder / "posterior.safetensors", tmp_path)
+    counted = cache(lambda seed, index: count_draws(run, replace(posterior_of(made, folder), seed=seed, scale_index=index)))
+    monkeypatch.setattr("idbounds.stochastic.count_draws", lambda _, posterior: counted(posterior.seed, 0))
+    random, outcomes, honest = Random(0), Counter(), made.canonical_json().encode()
+    for _ in range(300):
+        content = (mutated_json if random.random() < 0.5 else improved)(honest, random)
+        (tmp_path / "stochastic.json").write_bytes(content)
+        try:
+            agrees = all(one.agrees for one in verify_stochastic(tmp_path, run=run))
+        except IdboundsError:
+            outcomes["refused"] += 1
+            continue
+        outcomes["agrees" if agrees else "differs"] += 1
+        claimed = StochasticCertificate.read(tmp_path / "stochastic.json")
+        assert agrees == (claimed.model_copy(update={"versions": made.versions}).sha256 == made.sha256)
+    assert outcomes["refused"] > 60
+    assert outcomes["differs"] > 60
 
 
 def test_what_is_not_declared_is_not_certified(tmp_path):
