@@ -148,7 +148,7 @@ def picture_of(points: dict[int, Sequence[Point]], dimensions: dict[int, Intrins
             axes.plot(ends, [100 * d90.target_accuracy] * 2, **bar)
         log_ticks(axes, DIMS)
         axes.set_xlabel("d, dimension of the random subspace")
-        axes.set_ylabel(f"training examples fitted (%), n = {NUM_TRAIN}")
+        axes.set_ylabel(f"training fit (%), n = {NUM_TRAIN}")
         legend_below(figure)
 
     values = "; ".join(f"{noise} % random labels: {dimensions[noise]}" for noise in NOISES)
