@@ -24,6 +24,8 @@ def compress(
     from idbounds.certificate_commands import load_optional
     from idbounds.certification import opened
     from idbounds.console import ProgressBar, print_certificate, print_frontier, print_ledger
+    from idbounds.core.values import UncompressedCertificate
+    from idbounds.folders import UNCOMPRESSED_FILE
     from idbounds.pipeline import compress_run
 
     console = Console()
@@ -36,4 +38,7 @@ def compress(
     print_ledger(console, result.message)
     print_certificate(console, result.certificate)
     typer.echo(f"\nwrote {', '.join(sorted(result.files))} to {folder}")
+    beside = folder / UNCOMPRESSED_FILE
+    if beside.exists() and UncompressedCertificate.read(beside).message_sha256 != result.message.file_sha256:
+        typer.echo(f"{beside} is of the message before; make it anew: idbounds certify {folder} --uncompressed")
     typer.echo(f"to check it: idbounds verify {folder}")
