@@ -103,7 +103,7 @@ class TrialBatch:
         except Exception as error:
             if step > 1 or is_short_of_memory(error):
                 raise
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(f"these trials cannot be trained at once ({reason}); set batch_trials = 1") from error
         factor = rate_factor(
             self._training.schedule,
