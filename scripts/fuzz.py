@@ -5,7 +5,8 @@
 
 Each target runs in a process of its own under libFuzzer, which keeps what reaches new code. A finding is an exception other
 than the refusals that idbounds raises on purpose, more bits than a message's file has, an accepted lie (worked out anew
-from the bytes, tests/forged_files.py), ten seconds of processor time for one input, or 2 GiB of memory. What was run goes to docs/results/fuzz/.
+from the bytes, tests/forged_files.py), ten seconds of processor time for one input, or 2 GiB of
+memory. What was run goes to docs/results/fuzz/.
 """
 
 from __future__ import annotations
