@@ -6,12 +6,14 @@
 Three tables: the archived rows of Lotfi et al. (2022) under our bounds, from their own errors, n and bits; bounds that follow
 from d90 in Table 1 of Aghajanyan et al. (2020) at 2, 3 and 16 bits a coordinate; and the certificates under docs/results
 beside published ones. What a run's folder holds that others cannot use, its trials and the paths of its machine, is not
-copied. A run is refused if `idbounds verify`, in a process of its own, does not find every number as claimed.
+copied; the figure of its frontier is drawn. A run is refused if `idbounds verify`, in a process of its own, does not find
+every number as claimed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from idbounds.bounds import BOUNDS
+from idbounds.config import parse_config
 from idbounds.core.values import CertificateFile, RunSpec
 from idbounds.provenance import provenance_line
 from idbounds.reporting import percent, percent_up
@@ -33,8 +36,8 @@ BITS_PER_COORDINATE = (2, 3, 16)
 #: As printed by Lotfi et al. 2022 (arXiv:2211.13609), data-independent prior, by the task's name here: network, bound in %.
 #: For SST-2 and MRPC no certified error of a fine-tuned language model is known to us.
 PUBLISHED = {"MNIST": ("LeNet5", "11.6"), "FashionMNIST": ("ResNet20", "32.8")}
-#: Not copied: trials and candidates, what belongs to one machine, and event files.
-_LEFT = ("trials.sqlite*", "vectors", "config.json", "tensorboard")
+#: Not copied: trials and candidates, and what trackers wrote.
+_LEFT = ("trials.sqlite*", "vectors", "tensorboard")
 
 
 def archived_rows() -> pd.DataFrame:
@@ -73,10 +76,13 @@ def bounds_of_published_d90() -> pd.DataFrame:
 
 
 def certified() -> pd.DataFrame:
-    """Every certificate under docs/results: errors, bits, both bounds, the majority, and what was published."""
-    rows = []
+    """Every certificate under docs/results, once: errors, bits, both bounds, the majority, and what was published."""
+    rows, seen = [], set()
     for path in sorted(RESULTS.glob("*/certificate.json")):
         spec, one = RunSpec.read(path.parent / "spec.json"), CertificateFile.read(path)
+        if one.message_sha256 in seen:
+            continue
+        seen.add(one.message_sha256)
         network, published = PUBLISHED.get(spec.task.name, ("–", "–"))
         rows.append(
             {
@@ -99,12 +105,18 @@ def certified() -> pd.DataFrame:
 
 
 def keep(run: Path) -> None:
-    """Verify a run in a process of its own and copy what others can use to docs/results."""
-    subprocess.run([sys.executable, "-m", "idbounds", "verify", str(run)], check=True)
+    """Verify a run in a process of its own, copy what others can use to docs/results, and draw its frontier."""
+    idbounds = [sys.executable, "-m", "idbounds"]
+    subprocess.run([*idbounds, "verify", str(run)], check=True)
     target = RESULTS / run.resolve().name
     if target.exists():
         shutil.rmtree(target)
     shutil.copytree(run, target, ignore=shutil.ignore_patterns(*_LEFT))
+    if parse_config(json.loads((target / "config.json").read_bytes()), where=str(target)).data.builtin is None:
+        (target / "config.json").unlink()  # it names places on this machine; scripts/*.toml stand in for it
+    if (target / "frontier.json").exists():
+        figure = ["plot", str(target), "--kind", "frontier", "--output", str(target / "frontier.svg")]
+        subprocess.run([*idbounds, *figure], check=True)
 
 
 def main() -> None:
