@@ -46,7 +46,8 @@ def test_committed_results_are_read_whole(path):
     assert run.message.complexity == run.certificate_file.training.complexity
     assert [dimension.rule for dimension in run.dimensions] == ["paper", "chance_corrected"]
     assert run.uncompressed is None
-    assert run.frontier is None
+    if run.frontier is not None:
+        assert run.frontier.points[run.frontier.chosen].bound == run.certificate_file.training.value
 
 
 def test_only_the_specification_must_be_there(folder):
