@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from rate_first import write_table  # sets what must be set before torch is imported
 from rich.console import Console
 
 from idbounds.config import Config, parse_config
@@ -21,7 +22,6 @@ from idbounds.console import ProgressBar
 from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.measurement.keys import FULL_FINE_TUNING
 from idbounds.pipeline import estimate, measure, prepare
-from idbounds.provenance import provenance_line
 
 DIMS = {"sst2": (100, 300, 1000, 3000), "mrpc": (300, 1000, 3000)}
 SUBSPACE_RATE, FULL_RATE = 9.0, 1e-4
@@ -126,14 +126,6 @@ def d90_rows(task: str, method: str, dimensions: Sequence[IntrinsicDimension]) -
     ]
 
 
-def write(table: pd.DataFrame, folder: Path, name: str, *, about: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.csv").write_text(f"# {about}\n{table.to_csv(index=False, float_format='%.2f')}", encoding="utf-8")
-    text = table.to_markdown(index=False, floatfmt=".1f", intfmt=",")
-    (folder / f"{name}.md").write_text(f"<!-- {about} -->\n{text}\n", encoding="utf-8")
-    print(text)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -154,8 +146,8 @@ def main() -> None:
                 rows += rows_of(task, method, trials)
                 found += d90_rows(task, method, estimate(run, trials=trials))
     table = pd.DataFrame(rows).drop_duplicates(["task", "method", "d"])
-    write(table, arguments.output, "accuracy", about=provenance_line())
-    write(pd.DataFrame(found), arguments.output, "d90", about=provenance_line())
+    write_table(table, arguments.output / "accuracy")
+    write_table(pd.DataFrame(found), arguments.output / "d90", as_text=["d90"])
 
 
 if __name__ == "__main__":

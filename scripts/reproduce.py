@@ -21,11 +21,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from rate_first import write_table
 
 from idbounds.bounds import BOUNDS
 from idbounds.config import parse_config
 from idbounds.core.values import CertificateFile, RunSpec
-from idbounds.provenance import provenance_line
 from idbounds.reporting import percent, percent_up
 
 ROOT = Path(__file__).parents[1]
@@ -124,18 +124,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, nargs="+", default=[], help="folders of runs")
     for run in parser.parse_args().keep:
         keep(run)
-    folder = RESULTS / "published"
-    folder.mkdir(exist_ok=True)
-    about = provenance_line()
-    for name, table in (
-        ("lotfi2022", archived_rows()),
-        ("aghajanyan2020", bounds_of_published_d90()),
-        ("certified", certified()),
-    ):
-        (folder / f"{name}.csv").write_text(f"# {about}\n{table.to_csv(index=False)}", encoding="utf-8")
-        text = table.to_markdown(index=False, disable_numparse=True)
-        (folder / f"{name}.md").write_text(f"<!-- {about} -->\n{text}\n", encoding="utf-8")
-        print(f"\n{text}")
+    tables = {"lotfi2022": archived_rows(), "aghajanyan2020": bounds_of_published_d90(), "certified": certified()}
+    for name, table in tables.items():
+        write_table(table, RESULTS / "published" / name, as_text=list(table.columns))
 
 
 if __name__ == "__main__":
