@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 # Before torch is imported: see idbounds/cli.py.
@@ -58,10 +59,16 @@ def accuracy_row(point: Point, *, rates: Sequence[float]) -> dict[str, object]:
 
 def write_table(table: pd.DataFrame, path: Path, *, as_text: Sequence[str] = ()) -> None:
     """`path`.csv and `path`.md, each with the provenance in front; columns `as_text` are shown as they are."""
-    about = provenance_line()
+    about = _provenance()
     write_atomically(path.with_suffix(".csv"), f"# {about}\n{table.to_csv(index=False, float_format='%.5g')}".encode())
     shown = table.astype(dict.fromkeys(as_text, str))
     fixed = [table.columns.get_loc(name) for name in as_text]
     text = shown.to_markdown(index=False, floatfmt=".1f", intfmt=",", disable_numparse=fixed)
     write_atomically(path.with_suffix(".md"), f"<!-- {about} -->\n{text}\n".encode())
     print(text, flush=True)
+
+
+@cache
+def _provenance() -> str:
+    """Once a process: a table that was just written must not make the tree of the next one dirty."""
+    return provenance_line()
