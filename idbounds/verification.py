@@ -45,10 +45,13 @@ def verify(
     """
     target = Path(target)
     folder, certificate = (target.parent, target) if target.is_file() else (target, target / CERTIFICATE_FILE)
+    has_posterior = not target.is_file() and (folder / STOCHASTIC_FILE).exists()
+    # First of all, so that a wrong target is named instead of what is missing beside it.
+    claimed = CertificateFile.read(certificate) if certificate.exists() or not has_posterior else None
     declared = RunSpec.read(spec or folder / SPEC_FILE)
-    if "message" not in declared.predictors and not target.is_file():
+    if has_posterior and "message" not in declared.predictors:
         return _verify_stochastic_alone(folder, spec=declared, config=config, reporter=reporter)
-    claimed = CertificateFile.read(certificate)
+    claimed = claimed or CertificateFile.read(certificate)
     content = read_message(message or folder / MESSAGE_FILE)
     run = load(_in(folder, config), reporter=reporter)
     outcome = check_on(run, spec=declared, content=content, claimed=claimed)
@@ -57,7 +60,7 @@ def verify(
         outcome = outcome.with_further(
             verify_uncompressed(folder, run=under_spec, content=content, unlabelled=unlabelled),
         )
-    if not target.is_file() and (folder / STOCHASTIC_FILE).exists():
+    if has_posterior:
         outcome = outcome.with_further(verify_stochastic(folder, run=under_spec))
     return outcome
 
