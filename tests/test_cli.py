@@ -8,29 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from idbounds import cli
 from idbounds.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 ROWS = [f"text number {i},{'good' if i % 2 else 'bad'}" for i in range(40)]
-
-
-@pytest.fixture
-def idbounds(monkeypatch, capfd, tmp_path):
-    """Runs the command in this process, in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("IDBOUNDS_DEBUG", "")
-    for name in cli._ENVIRONMENT:  # so that what the command sets is undone
-        monkeypatch.setenv(name, cli._ENVIRONMENT[name])
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["idbounds", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capfd.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 def refused(outcome, *parts):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from idbounds import cli
 from idbounds.bounds import BOUNDS
 from idbounds.core.errors import ConfigError, DataError
 from idbounds.core.frontier import Frontier, FrontierPoint
@@ -21,21 +19,6 @@ from idbounds.run_folder import read_run
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 QUICKSTART, SST2 = str(RESULTS / "quickstart"), str(RESULTS / "sst2")
-
-
-@pytest.fixture
-def idbounds(monkeypatch, capfd, tmp_path):
-    """Runs the command in this process, in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["idbounds", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capfd.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 def test_the_command_has_every_kind():
