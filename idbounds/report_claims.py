@@ -33,7 +33,13 @@ def certificate_section(run: RunRecords) -> Section:
         f"({percent(training.evidence.risk)} %), and its message takes {bits_up(training.complexity.num_bits)} bits. Theorem: "
         f"{training.theorem} ({training.source}). {_proof(file)}"
     )
-    return Section("certificate", "Certificate", claim=claim, paragraphs=(said, *_before_compression(run)), tables=(table,))
+    return Section(
+        "certificate",
+        "Certificate",
+        claim=claim,
+        paragraphs=(said, *_before_compression(run), *_stochastic(run)),
+        tables=(table,),
+    )
 
 
 def _before_compression(run: RunRecords) -> tuple[str, ...]:
@@ -44,6 +50,20 @@ def _before_compression(run: RunRecords) -> tuple[str, ...]:
     return (
         f"The network before compression errs on at most {percent_up(certificate.value)} % of new examples, with probability "
         f"at least 1 − {certificate.delta!r}. This δ is one of its own: {run.uncompressed.delta_covers}.",
+    )
+
+
+def _stochastic(run: RunRecords) -> tuple[str, ...]:
+    """The bound on the stochastic predictor, where there is one."""
+    if run.stochastic is None:
+        return ()
+    made, training = run.stochastic, run.stochastic.training
+    return (
+        f"A stochastic predictor, d = {made.d}, a network drawn anew from posterior.safetensors for each prediction, errs on "
+        f"at most {percent_up(training.value)} % of new examples on average over the draws. Its mean training error is at most "
+        f"{percent_up(made.train_draws.risk_at_most)} %, from {len(made.train_draws.errors)} draws, and KL with choices takes "
+        f"{bits_up(training.complexity.num_bits)} bits. Theorem: {training.theorem} ({training.source}). Its held-out bound is "
+        f"{percent_up(made.held_out.value)} %. What its δ covers: {made.delta_covers}.",
     )
 
 

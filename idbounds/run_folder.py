@@ -17,11 +17,22 @@ from idbounds.comparison import same_bound
 from idbounds.core.errors import DataError
 from idbounds.core.frontier import Frontier
 from idbounds.core.records import Record
-from idbounds.core.run_files import CERTIFICATE_FILE, FRONTIER_FILE, MESSAGE_FILE, SPEC_FILE, UNCOMPRESSED_FILE, d90_file
+from idbounds.core.run_files import (
+    CERTIFICATE_FILE,
+    FRONTIER_FILE,
+    MESSAGE_FILE,
+    SPEC_FILE,
+    STOCHASTIC_FILE,
+    UNCOMPRESSED_FILE,
+    d90_file,
+)
+from idbounds.core.stochastic import StochasticCertificate
 from idbounds.core.units import bits_to_nats
 from idbounds.core.values import Certificate, CertificateFile, IntrinsicDimension, Message, RunSpec, UncompressedCertificate
 from idbounds.folders import read_message
+from idbounds.posterior_file import read_posterior
 from idbounds.reporting.run_records import RunRecords
+from idbounds.stochastic_claims import DrawCounts, certificate_of, compare_stochastic
 
 #: As far as two machines' floating point may differ in a bound, and far less than any printed digit.
 _LAST_DIGITS = 2.0**-30
@@ -47,6 +58,7 @@ def read_run(folder: Path) -> RunRecords:
         message=_message(folder / MESSAGE_FILE, spec),
         uncompressed=_optional(UncompressedCertificate, folder / UNCOMPRESSED_FILE),
         frontier=_optional(Frontier, folder / FRONTIER_FILE),
+        stochastic=_optional(StochasticCertificate, folder / STOCHASTIC_FILE),
     )
     _require_one_run(run)
     return run
@@ -108,6 +120,8 @@ def _require_one_run(run: RunRecords) -> None:
         _require_uncompressed(run.uncompressed, run=run)
     if run.frontier is not None:
         _require_frontier(run.frontier, run=run)
+    if run.stochastic is not None:
+        _require_stochastic(run.stochastic, run=run)
 
 
 def _certificate_pairs(file: CertificateFile, *, spec: RunSpec) -> list[tuple[str, object, object]]:
@@ -141,6 +155,18 @@ def _require_uncompressed(file: UncompressedCertificate, *, run: RunRecords) -> 
     again = BOUNDS["disagreement"].certify_risk(evidence, claimed.complexity, delta=claimed.delta)
     if claimed.value != again.value:
         raise _does_not_follow(run, what="the bound before compression", claimed=claimed.value, found=again.value)
+
+
+def _require_stochastic(claimed: StochasticCertificate, *, run: RunRecords) -> None:
+    posterior = read_posterior(Path(run.folder), claimed=claimed, spec=run.spec)
+    counts = DrawCounts(train=claimed.train_draws.errors, test=claimed.test_draws.errors)
+    again = certificate_of(posterior, spec=run.spec, counts=counts, versions=claimed.versions)
+    for one in compare_stochastic(claimed, again):
+        if not one.agrees:
+            raise DataError(
+                f"{run.folder}: {one.what} is {_brief(one.claimed)}, the folder's files give {_brief(one.recomputed)}; "
+                f"`idbounds verify {run.folder}` says more"
+            )
 
 
 def _require_frontier(frontier: Frontier, *, run: RunRecords) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 
 from idbounds.bounds.pac_bayes import ln_two_sqrt
 from idbounds.comparison import Comparison
 from idbounds.core.errors import DataError, UnsupportedEvidenceError
-from idbounds.core.json_file import read_bounded
 from idbounds.core.records import write_atomically
 from idbounds.core.values import StochasticCertificate, Trial
 from idbounds.folders import POSTERIOR_FILE, STOCHASTIC_FILE
@@ -26,6 +23,7 @@ from idbounds.measurement.store import TrialStore
 from idbounds.measurement.tasks import task_by_name
 from idbounds.measurement.tasks.classification import Classification
 from idbounds.measurement.training import count_errors, train
+from idbounds.posterior_file import posterior_of, read_posterior
 from idbounds.preparation import Run
 from idbounds.provenance import provenance
 from idbounds.stochastic_claims import (
@@ -38,12 +36,6 @@ from idbounds.stochastic_claims import (
     monte_carlo_share,
     settings_of,
 )
-
-#: ln σ of a posterior that can be drawn from: e^±80 is within float32's normal numbers, and so is its square in float64.
-_LARGEST_LOG_SIGMA = 80.0
-
-#: The header of a safetensors file with two tensors, generously, and the bytes of a coordinate in both.
-_HEADER, _BYTES_A_COORDINATE = 4096, 8
 
 
 def certify_stochastic(run: Run) -> tuple[StochasticCertificate, Path]:
@@ -58,7 +50,7 @@ def certify_stochastic(run: Run) -> tuple[StochasticCertificate, Path]:
     settings_of(run.spec)
     trial = _most_promising(run)
     content = _file_of(train_posterior(run, trial))
-    posterior = _with_best_scale(_posterior(content, d=trial.key.d), run=run, seed=trial.key.seed)
+    posterior = _with_best_scale(content, run=run, trial=trial)
     write_atomically(run.folder / POSTERIOR_FILE, content)
     certificate = _certificate(run, posterior)
     return certificate, certificate.write(run.folder / STOCHASTIC_FILE)
@@ -71,16 +63,7 @@ def verify_stochastic(folder: Path, *, run: Run) -> tuple[Comparison, ...]:
     posterior.safetensors is absent or another file than the certificate names, and for choices outside the menus.
     """
     claimed = StochasticCertificate.read(Path(folder) / STOCHASTIC_FILE)
-    if claimed.spec_sha256 != run.spec.sha256:
-        raise DataError(
-            f"{STOCHASTIC_FILE} was made for specification {claimed.spec_sha256[:12]}…; give the one it was made for"
-        )
-    if claimed.d not in run.spec.menu.dims:
-        raise DataError(f"dimension {claimed.d} is not in the specification's menu of {len(run.spec.menu.dims)}")
-    content = read_bounded(Path(folder) / POSTERIOR_FILE, most_bytes=_HEADER + _BYTES_A_COORDINATE * claimed.d)
-    posterior = replace(_posterior(content, d=claimed.d), seed=claimed.seed, scale_index=claimed.scale_index)
-    if posterior.sha256 != claimed.posterior_sha256:
-        raise DataError(f"{POSTERIOR_FILE} is not the file that {STOCHASTIC_FILE} names by its hash; get an unaltered copy")
+    posterior = read_posterior(folder, claimed=claimed, spec=run.spec)
     return compare_stochastic(claimed, _certificate(run, posterior))
 
 
@@ -164,27 +147,10 @@ def _file_of(network: GaussianSubspace) -> bytes:
     return safetensors.torch.save({"mean": network.mean.contiguous(), "log_sigma": network.log_sigma.contiguous()})
 
 
-def _posterior(content: bytes, *, d: int) -> Posterior:
-    """What posterior.safetensors holds; seed and scale are the caller's to fill in. Raises DataError."""
-    try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise DataError(f"{POSTERIOR_FILE} cannot be read as safetensors ({error}); get an unaltered copy") from None
-    for name in ("mean", "log_sigma"):
-        one = tensors.get(name)
-        if one is None or one.dtype != torch.float32 or one.shape != (d,) or not bool(torch.isfinite(one).all()):
-            raise DataError(f"{POSTERIOR_FILE} must hold {name!r}, {d} finite numbers in float32; get an unaltered copy")
-    if not float(tensors["log_sigma"].abs().max()) <= _LARGEST_LOG_SIGMA:
-        raise DataError(f"{POSTERIOR_FILE}: 'log_sigma' must be from -{_LARGEST_LOG_SIGMA:g} to {_LARGEST_LOG_SIGMA:g}")
-    if set(tensors) != {"mean", "log_sigma"}:
-        raise DataError(f"{POSTERIOR_FILE} must hold 'mean' and 'log_sigma' alone, it has {', '.join(sorted(tensors))}")
-    digest = hashlib.sha256(content).hexdigest()
-    return Posterior(tensors["mean"].numpy(), tensors["log_sigma"].numpy(), seed=0, scale_index=0, sha256=digest)
-
-
-def _with_best_scale(posterior: Posterior, *, run: Run, seed: int) -> Posterior:
+def _with_best_scale(content: bytes, *, run: Run, trial: Trial) -> Posterior:
+    posterior = posterior_of(content, d=trial.key.d, seed=trial.key.seed, scale_index=0)
     index = grid_of(settings_of(run.spec)).best_index(posterior.mean, sigma=posterior.sigma)
-    return replace(posterior, seed=seed, scale_index=index)
+    return replace(posterior, scale_index=index)
 
 
 def _certificate(run: Run, posterior: Posterior) -> StochasticCertificate:

@@ -29,6 +29,10 @@ from idbounds.core.errors import ConfigError, DataError, IdboundsError, Unsuppor
 from idbounds.core.values import RunSpec, StochasticCertificate
 from idbounds.measuring import measure
 from idbounds.preparation import prepare
+from idbounds.report import write_report
+from idbounds.reporting import percent_up
+from idbounds.reporting.kinds import bounds_table
+from idbounds.run_folder import read_run
 from idbounds.stochastic import certify_stochastic, count_draws, verify_stochastic
 from idbounds.stochastic_claims import DrawCounts, Posterior, certificate_of
 from idbounds.verification import verify
@@ -244,3 +248,23 @@ def test_specifications_from_before_keep_their_hash(tmp_path):
         RunSpec.checked(**{**dict(spec), "predictors": ("message", "stochastic")})
     with pytest.raises(ConfigError, match="declared twice"):
         RunSpec.checked(**{**dict(spec), "predictors": ("message", "message")})
+
+
+def test_table_and_report_show_it_and_refuse_one_that_does_not_follow(folder, made, tmp_path):
+    run = read_run(folder)
+    assert run.stochastic == made
+    table = bounds_table([run])
+    (cell,) = (row[table.flat_heads.index("training set: stochastic (%)")] for row in table.rows)
+    assert (cell.value, cell.text) == (made.training.value, percent_up(made.training.value))
+    assert "training set: θ₀ alone (%)" not in table.flat_heads, "no data prefix here"
+    report = write_report(tmp_path / "report.html", [run]).read_text()
+    assert f"most {percent_up(made.training.value)} % of new examples on average over the draws" in report
+    copied = shutil.copytree(folder, tmp_path / "run")
+    lower = made.training.model_copy(update={"value": 0.1})
+    made.model_copy(update={"training": lower}).write(copied / "stochastic.json")
+    with pytest.raises(DataError, match=r"stochastic training bound is 0\.1, the folder's files give"):
+        read_run(copied)
+    made.write(copied / "stochastic.json")
+    (copied / "posterior.safetensors").write_bytes((folder / "posterior.safetensors").read_bytes()[:-1] + b"\1")
+    with pytest.raises(DataError, match=r"is not the file that stochastic\.json names by its hash"):
+        read_run(copied)

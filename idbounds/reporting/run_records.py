@@ -9,7 +9,16 @@ from typing import NoReturn
 import idbounds
 from idbounds.core.errors import DataError
 from idbounds.core.frontier import Frontier
-from idbounds.core.run_files import CERTIFICATE_FILE, FRONTIER_FILE, MESSAGE_FILE, SPEC_FILE, UNCOMPRESSED_FILE, d90_file
+from idbounds.core.run_files import (
+    CERTIFICATE_FILE,
+    FRONTIER_FILE,
+    MESSAGE_FILE,
+    SPEC_FILE,
+    STOCHASTIC_FILE,
+    UNCOMPRESSED_FILE,
+    d90_file,
+)
+from idbounds.core.stochastic import StochasticCertificate
 from idbounds.core.values import CertificateFile, IntrinsicDimension, Message, RunSpec, UncompressedCertificate
 from idbounds.reporting.bibliography import bibliography, used_keys
 from idbounds.reporting.table import Origin
@@ -26,6 +35,7 @@ class RunRecords:
     message: Message | None = None
     uncompressed: UncompressedCertificate | None = None
     frontier: Frontier | None = None
+    stochastic: StochasticCertificate | None = None
 
     @property
     def specified(self) -> Origin:
@@ -58,6 +68,11 @@ class RunRecords:
         """The bound on the network before compression, where there is one."""
         return None if self.uncompressed is None else Origin(self._path(UNCOMPRESSED_FILE), self.uncompressed)
 
+    @property
+    def drawn(self) -> Origin | None:
+        """The bounds on a stochastic predictor, where there are some."""
+        return None if self.stochastic is None else Origin(self._path(STOCHASTIC_FILE), self.stochastic)
+
     def measured(self, rule: str) -> Origin | None:
         """d90 under a rule, where there is one."""
         found = [dimension for dimension in self.dimensions if dimension.rule == rule]
@@ -66,9 +81,13 @@ class RunRecords:
     @property
     def keys(self) -> tuple[str, ...]:
         """The works that the run rests on, as keys of references.bib."""
-        file, bare = self.certificate_file, self.uncompressed
-        sources = [] if file is None else [file.training.source, file.held_out.source]
-        return used_keys(self.spec, sources=sources + ([] if bare is None else [bare.certificate.source]))
+        file, bare, drawn = self.certificate_file, self.uncompressed, self.stochastic
+        claims = [
+            *((file.training, file.held_out) if file is not None else ()),
+            *((bare.certificate,) if bare is not None else ()),
+            *((drawn.training, drawn.held_out) if drawn is not None else ()),
+        ]
+        return used_keys(self.spec, sources=[claim.source for claim in claims])
 
     def _path(self, file: str) -> str:
         return f"{self.folder}/{file}"

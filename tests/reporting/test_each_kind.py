@@ -97,6 +97,15 @@ def test_the_bound_before_compression_has_its_column_where_a_run_has_one():
     assert "mcallester1999pac" not in one.keys
 
 
+def test_the_bound_of_a_moved_theta0_alone_has_its_column_where_a_run_has_one():
+    one = records("a")
+    alone = one.certificate_file.training.model_copy(update={"value": 0.2718})
+    moved = one.certificate_file.model_copy(update={"without_message": alone})
+    cells = column(bounds_table((replace(one, certificate_file=moved), records("b"))), "training set: θ₀ alone (%)")
+    assert [cell.text for cell in cells] == ["27.2", "–"]
+    assert cells[0].sources[0].field == "without_message.value"
+
+
 def test_the_caption_gives_each_delta_where_they_differ():
     assert "at least 1 – δ, δ = 0.05: " in bounds_table((records("a"), records("b"))).caption
     caption = runs_ledger_table((records("a"), records("b", delta=0.01))).caption

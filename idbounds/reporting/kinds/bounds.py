@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -20,17 +20,19 @@ NO_BETTER = ("†", "not below the error of always guessing the most frequent cl
 def bounds_table(runs: Sequence[RunRecords]) -> Table:
     """Errors, bits, the certified bound, the held-out bound and the majority-class error of each run.
 
+    Where a run has bounds of its network before compression, of θ₀ alone or of a stochastic predictor, they have columns.
+
     A bound that is vacuous or not below the majority-class error is marked. The smallest certified bound is bold among the
     runs that share the training examples and δ, if there are at least two. Raises DataError for a run without certificate.
     """
     first = ("task", "model", "parametrization", "projection", "δ", "d")
     training: tuple[str, ...] = ("errors", "n", "error (%)", "bits", "bound (%)")
     column = len(first) + training.index("bound (%)")
-    with_before = any(run.before_compression is not None for run in runs)
-    training += ("before compression (%)",) if with_before else ()
+    beside = {head: column for head, column in _BESIDE.items() if any(column(run) is not NO_CELL for run in runs)}
+    training += tuple(beside)
     held_out = ("error (%)", "n", "bound (%)")
     heads = (*first, *training, *held_out, "majority (%)")
-    rows = [(*names, *_cells(run, with_before=with_before)) for run, names in zip(runs, names_of(runs), strict=True)]
+    rows = [(*names, *_cells(run, beside=tuple(beside.values()))) for run, names in zip(runs, names_of(runs), strict=True)]
     rows = with_best(rows, column=column, keys=[comparable(run) for run in runs])
     marks = {cell.mark for cell in chain.from_iterable(rows)}
     return Table(
@@ -52,10 +54,35 @@ def bound_cell(record: Origin, path: str, *, majority: float) -> Cell:
     return replace(cell, mark=mark[0])
 
 
-def _cells(run: RunRecords, *, with_before: bool) -> tuple[Cell, ...]:
-    certificate, before = run.certified, run.before_compression
+def _before_compression(run: RunRecords) -> Cell:
+    return _bound_beside(run, run.before_compression, "certificate.value")
+
+
+def _theta0_alone(run: RunRecords) -> Cell:
+    file = run.certificate_file
+    has_one = file is not None and file.without_message is not None
+    return _bound_beside(run, run.certified if has_one else None, "without_message.value")
+
+
+def _stochastic(run: RunRecords) -> Cell:
+    return _bound_beside(run, run.drawn, "training.value")
+
+
+def _bound_beside(run: RunRecords, record: Origin | None, path: str) -> Cell:
+    return NO_CELL if record is None else bound_cell(record, path, majority=run.certified.value("majority_error"))
+
+
+#: Bounds of other predictors from the same training set: a column each, where a run has one.
+_BESIDE: dict[str, Callable[[RunRecords], Cell]] = {
+    "before compression (%)": _before_compression,
+    "θ₀ alone (%)": _theta0_alone,
+    "stochastic (%)": _stochastic,
+}
+
+
+def _cells(run: RunRecords, *, beside: Sequence[Callable[[RunRecords], Cell]]) -> tuple[Cell, ...]:
+    certificate = run.certified
     majority = certificate.value("majority_error")
-    uncompressed = NO_CELL if before is None else bound_cell(before, "certificate.value", majority=majority)
     return (
         certificate.cell("training.delta", repr),
         NO_CELL if run.message is None else run.said.cell("d"),
@@ -64,7 +91,7 @@ def _cells(run: RunRecords, *, with_before: bool) -> tuple[Cell, ...]:
         certificate.cell("training.evidence.risk", percent),
         certificate.cell("training.complexity.num_bits", bits_up),
         bound_cell(certificate, "training.value", majority=majority),
-        *((uncompressed,) if with_before else ()),
+        *(column(run) for column in beside),
         certificate.cell("held_out.evidence.risk", percent),
         certificate.cell("held_out.evidence.n"),
         bound_cell(certificate, "held_out.value", majority=majority),
