@@ -1,4 +1,4 @@
-"""Which compiled kernels serve a tensor: numba's on a CPU (extra ``fast``), Triton's on a GPU where asked for, else none."""
+"""Which compiled kernels serve a tensor: numba's on a CPU (extra ``fast``), Triton's on a GPU, else none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 #: Set to anything, this leaves the compiled kernels out; P has the same bits either way.
 SWITCH = "IDBOUNDS_PURE_TORCH"
-#: Set to anything, this lets triton's kernels (extra ``triton``) serve CUDA tensors. Nobody has measured them on a GPU yet;
-#: they are off until scripts/bench/projections_gpu.py finds them faster than torch.
-TRITON_SWITCH = "IDBOUNDS_TRITON"
 
 
 class Kernels(Protocol):
@@ -30,9 +28,12 @@ class Kernels(Protocol):
 
 
 def kernels_for(like: Tensor) -> Kernels | None:
-    """The kernels for a tensor's device, or None for the path through torch."""
+    """The kernels for a tensor's device, or None for the path through torch.
+
+    On a GPU the kernels' transposed product adds by atomic operations, so torch.use_deterministic_algorithms leaves them out.
+    """
     kind = like.device.type
-    if kind not in _KERNELS or os.environ.get(SWITCH) or (kind == "cuda" and not os.environ.get(TRITON_SWITCH)):
+    if kind not in _KERNELS or os.environ.get(SWITCH) or (kind == "cuda" and torch.are_deterministic_algorithms_enabled()):
         return None
     return _load(*_KERNELS[kind])
 

@@ -4,7 +4,7 @@
 
 Two ratios, each of times on the same device in the same run: (theta_0 + P w, then P^T g) over (copy + read), and
 (P w + P^T g) over (fill + read). The rows of each path are held to the CPU's, bit for bit; the exit status is 1 where one
-differs. Triton's kernels are worth turning on (IDBOUNDS_TRITON) where their ratios are the smaller ones.
+differs. docs/results/projections/gpu.txt is what it printed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 from idbounds.projections import projection
 from idbounds.projections.base import Projection
-from idbounds.projections.compiled import SWITCH, TRITON_SWITCH
+from idbounds.projections.compiled import SWITCH
 from idbounds.provenance import provenance
 
 SIZES = (10**6, 10**7, 125_000_000)
@@ -69,7 +69,7 @@ def measure(D: int, repeats: int, paths: list[str]) -> bool:
     fill_and_read = seconds(lambda: (memory.fill_(1.0), g.sum()), repeats)
     print(f"D = {D:.3g}: copy + read {1e3 * copy_and_read:.3f} ms, fill + read {1e3 * fill_and_read:.3f} ms")
     for family, d, path in itertools.product(FAMILIES, DIMENSIONS, paths):
-        os.environ[TRITON_SWITCH] = "1" if path == "triton" else ""
+        os.environ[SWITCH] = "1" if path == "torch" else ""
         P, w = projection(family, d=d, D=D, seed=SEED), torch.randn(d, generator=generator)
         same = same_bits(P, w)
         right = right and same
@@ -101,7 +101,6 @@ def main() -> None:
         sys.exit("There is no CUDA device here, so nothing was measured.")
     # Threads of the CPU would each launch a part of a product; the device has parallelism of its own.
     torch.set_num_threads(1)
-    os.environ.pop(SWITCH, None)
     paths = ["torch", *(["triton"] if importlib.util.find_spec("triton") else [])]
     facts = provenance() | {name: metadata.version(name) for name in paths}
     print(f"made by scripts/bench/projections_gpu.py --repeats {repeats}, seed {SEED}, float32")

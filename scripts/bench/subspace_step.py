@@ -1,6 +1,7 @@
 """One training step in a subspace beside full fine-tuning and beside what peers publish: time and peak memory, in one run.
 
     python scripts/bench/subspace_step.py [--models minilm roberta-base] [--parts memory time] [--output docs/results/subspace]
+    python scripts/bench/subspace_step.py --device cuda --models roberta-base roberta-large
 
 Forward, backward, optimizer, batch 16 x 128 tokens, two classes. MiniLM has its real weights; the model in the shape of
 RoBERTa-base has random ones, because real ones cannot be had here. Times are those of a round-robin of all methods in one
@@ -10,6 +11,10 @@ the activations of a model outweigh its weights, and with gradient checkpointing
 
 glibc keeps freed blocks of up to 32 MB to itself, in pieces, so that the peak would say more of its bookkeeping than of the
 methods: the bench runs with MALLOC_MMAP_THRESHOLD_ at 1 MiB, for every method and for the times as well.
+
+On a CUDA device the forward pass is in bfloat16 (autocast), memory is the peak of what torch's allocator hands out, one method
+after another in one process, and the tables are gpu_time and gpu_memory. The lines named "of bfloat16" hold theta_0 and theta
+themselves in bfloat16, which only frozen weights can be.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +59,10 @@ SHAPES = {
 }
 
 
+#: --device; set in `main` before anything is measured.
+DEVICE = torch.device("cpu")
+
+
 class Method(NamedTuple):
     """One line of the table: from a fresh model to a module and its optimizer."""
 
@@ -61,6 +71,7 @@ class Method(NamedTuple):
     largest: float = 1e12  # beyond so many weights it is left out: minutes a step
     checkpointing: bool = True  # the peer's functional call fails under it
     memory: bool = True  # whether its memory is measured too: what differs by d alone is not
+    cuda_only: bool = False
 
 
 def full(*, fused: bool) -> Callable[[nn.Module], tuple[nn.Module, torch.optim.Optimizer]]:
@@ -76,6 +87,13 @@ def along(projection: str, d: int, **options: object) -> Callable[[nn.Module], t
         return subspace, torch.optim.AdamW([subspace.theta_d], lr=RATE, fused=True)
 
     return make
+
+
+def along_bfloat16(
+    projection: str, d: int, **options: object
+) -> Callable[[nn.Module], tuple[nn.Module, torch.optim.Optimizer]]:
+    make = along(projection, d, **options)
+    return lambda model: make(model.bfloat16())
 
 
 def peer(d: int) -> Callable[[nn.Module], tuple[nn.Module, torch.optim.Optimizer]]:
@@ -96,12 +114,21 @@ METHODS = [
     ),
     Method("signed_permutation, d = 1,000, said", along("signed_permutation", 1000, parametrization="said"), memory=False),
     Method("signed_permutation, d = 10,000, recompute", along("signed_permutation", 10_000, memory="recompute")),
+    *(
+        Method(f"fastfood, d = 10,000, of bfloat16{name}", along_bfloat16("fastfood", 10_000, memory=memory), cuda_only=True)
+        for name, memory in (("", "keep"), (", recompute", "recompute"))
+    ),
     Method("peer: Fastfood tensor by tensor, d = 1,000", peer(1000), largest=3e7, checkpointing=False),
 ]
 
 
+def methods_for(weights: int) -> list[Method]:
+    """Those that can be measured on the device with so many weights."""
+    return [method for method in METHODS if weights <= method.largest and (DEVICE.type == "cuda" or not method.cuda_only)]
+
+
 def model_named(name: str) -> nn.Module:
-    """A sequence classifier; no dropout, so that every method computes the same."""
+    """A sequence classifier on the device; no dropout, so that every method computes the same."""
     from transformers import AutoConfig, AutoModelForSequenceClassification, RobertaConfig
 
     torch.manual_seed(SEED)
@@ -111,22 +138,27 @@ def model_named(name: str) -> nn.Module:
 
         folder = str(minilm_folder())
         config = AutoConfig.from_pretrained(folder, **quiet)
-        return AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32).train()
+        model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32)
+        return model.to(DEVICE).train()
     config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, **SHAPES[name], **quiet)
-    return AutoModelForSequenceClassification.from_config(config).train()
+    with DEVICE:
+        return AutoModelForSequenceClassification.from_config(config).train()
 
 
 def step_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     generator = torch.Generator().manual_seed(SEED)
-    ids = torch.randint(5, 1000, (BATCH, LENGTH), generator=generator)
+    ids = torch.randint(5, 1000, (BATCH, LENGTH), generator=generator).to(DEVICE)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    labels = torch.randint(0, CLASSES, (BATCH,), generator=generator)
+    labels = torch.randint(0, CLASSES, (BATCH,), generator=generator).to(DEVICE)
 
     def step() -> None:
         optimizer.zero_grad()
-        loss: Tensor = nn.functional.cross_entropy(module(**batch).logits, labels)
+        with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=DEVICE.type == "cuda"):
+            loss: Tensor = nn.functional.cross_entropy(module(**batch).logits, labels)
         torch.autograd.backward(loss)
         optimizer.step()
+        if DEVICE.type == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
@@ -165,6 +197,24 @@ def _memory(key: str) -> int:
     return 1024 * int(line.split()[1])
 
 
+def cuda_peak_bytes(model: str, method: Method, *, checkpointing: bool) -> int:
+    """How much torch's allocator hands out at most in two steps, above what it had before the model was made."""
+    before = torch.cuda.memory_allocated()
+    network = model_named(model)
+    if checkpointing:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    step = step_of(*method.make(network))
+    del network
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    step()
+    peak = torch.cuda.max_memory_allocated() - before
+    del step
+    gc.collect()
+    return peak
+
+
 def peak_in_a_process(model: str, method: Method, *, checkpointing: bool) -> int:
     command = [sys.executable, __file__, "--memory-of", method.name, "--models", model]
     command += ["--checkpointing"] if checkpointing else []
@@ -173,8 +223,7 @@ def peak_in_a_process(model: str, method: Method, *, checkpointing: bool) -> int
 
 def time_table(model: str, *, rounds: int) -> pd.DataFrame:
     weights = size_of(model)
-    methods = [method for method in METHODS if weights <= method.largest]
-    seconds = times(model, methods, rounds=rounds)
+    seconds = times(model, methods_for(weights), rounds=rounds)
     rows = [
         {"model": model, "D": weights, "method": name, "seconds a step": value, "ratio": value / seconds[METHODS[0].name]}
         for name, value in seconds.items()
@@ -184,11 +233,13 @@ def time_table(model: str, *, rounds: int) -> pd.DataFrame:
 
 def memory_table(model: str) -> pd.DataFrame:
     weights = size_of(model)
-    methods = [method for method in METHODS if weights <= method.largest and method.memory]
+    peak = partial(cuda_peak_bytes if DEVICE.type == "cuda" else peak_in_a_process, model)
     rows = []
-    for method in methods:
-        plain = peak_in_a_process(model, method, checkpointing=False)
-        checkpointed = peak_in_a_process(model, method, checkpointing=True) if method.checkpointing else math.nan
+    for method in methods_for(weights):
+        if not method.memory:
+            continue
+        plain = peak(method, checkpointing=False)
+        checkpointed = peak(method, checkpointing=True) if method.checkpointing else math.nan
         first = rows[0] if rows else {"bytes a weight": plain / weights, "with checkpointing": checkpointed / weights}
         rows.append(
             {
@@ -210,7 +261,9 @@ def size_of(model: str) -> int:
 
 
 def write(table: pd.DataFrame, folder: Path, name: str) -> None:
-    header = provenance_line(batch=f"{BATCH} x {LENGTH}", seed=SEED)
+    facts = {"device": torch.cuda.get_device_name(), "precision": "bfloat16"} if DEVICE.type == "cuda" else {}
+    header = provenance_line(batch=f"{BATCH} x {LENGTH}", seed=SEED, **facts)
+    name = f"gpu_{name}" if DEVICE.type == "cuda" else name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.csv").write_text(f"# {header}\n{table.to_csv(index=False, float_format='%.4g')}", encoding="utf-8")
     text = table.to_markdown(index=False, floatfmt=".3f", intfmt=",")
@@ -226,9 +279,12 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=["memory", "time"], default=["memory", "time"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--output", type=Path, default=Path("docs/results/subspace"))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--checkpointing", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    global DEVICE  # noqa: PLW0603 - a constant of the run
+    DEVICE = torch.device(arguments.device)
     if arguments.memory_of:
         (method,) = (method for method in METHODS if method.name == arguments.memory_of)
         print(json.dumps(peak_bytes(arguments.models[0], method, checkpointing=arguments.checkpointing)))
