@@ -97,9 +97,14 @@ def describe(error: ValidationError) -> str:
     """pydantic's findings in one line, with the offending values."""
     parts = []
     for finding in error.errors(include_url=False):
-        where = ".".join(str(step) for step in finding["loc"]) or "value"
+        where = ".".join(_step(step) for step in finding["loc"]) or "value"
         parts.append(f"{where}: {finding['msg']}, got {_shorten(finding['input'])}")
     return "; ".join(parts)
+
+
+def _step(step: str | int) -> str:
+    """A name as it is; one that a stranger chose to break the line, or to fill the screen, in quotes and cut."""
+    return str(step) if isinstance(step, int) or (step.isprintable() and len(step) <= 80) else _shorten(step)
 
 
 def _shorten(value: object, limit: int = 80) -> str:

@@ -81,6 +81,15 @@ def test_what_is_not_the_record_is_refused_by_value(change, message):
         Example.from_dict({**Example(name="a").to_dict(), **change})
 
 
+@pytest.mark.parametrize("name", ["\name", "\x1b[2J", "x" * 10_000])
+def test_names_that_a_stranger_chose_are_told_in_one_short_line(name):
+    """The first is what scripts/fuzz.py found."""
+    with pytest.raises(DataError, match="Extra inputs are not permitted") as caught:
+        Example.from_dict({**Example(name="a").to_dict(), name: 1})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
 def test_wrong_arguments_are_named_in_one_line():
     with pytest.raises(ConfigError, match=r"number: .*got 'x'; values: .*got 3") as caught:
         Example.checked(name="a", number="x", values=3)
