@@ -118,7 +118,7 @@ def mutated_json(data: bytes, random: Random) -> bytes:
         elif kind == 3 and isinstance(parent, list):
             parent.insert(key, copy.deepcopy(parent[key]))
         else:
-            parent[key] = random.choice(ODD)
+            parent[key] = copy.deepcopy(random.choice(ODD))  # what is put in is changed further in the same tree
         if not tree:
             break
     return json.dumps(tree, ensure_ascii=True).encode()
