@@ -189,6 +189,7 @@ class ExecutionSection(Section):
     executor: Literal["in_process", "processes", "ray"] = "in_process"
     workers: Size | None = None
     batch_trials: Size = 1
+    devices_per_trial: Size = 1
     retries: Annotated[int, Field(ge=0)] = 2
     threads: Size | None = None
     device: Literal["cpu", "cuda"] = "cpu"
@@ -198,9 +199,12 @@ class ExecutionSection(Section):
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
 
     @model_validator(mode="after")
-    def _one_gpu_a_trial(self) -> Self:
-        if self.ray_gpus > 1:
-            raise ValueError(f"a trial uses one GPU, and ray_gpus = {self.ray_gpus:g} would hold more; give at most 1")
+    def _no_gpu_is_idle(self) -> Self:
+        if self.ray_gpus > 1 and self.ray_gpus != self.devices_per_trial:
+            raise ValueError(
+                f"a trial uses devices_per_trial = {self.devices_per_trial} GPUs, and ray_gpus = {self.ray_gpus:g} would hold "
+                "others idle; give both the same number, or ray_gpus of at most 1"
+            )
         return self
 
 

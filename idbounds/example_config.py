@@ -76,12 +76,13 @@ quantization_steps = 150           # further steps with the rounding in place, f
 executor = "in_process"            # "processes": several trials at a time on this machine; "ray": on many (extra idbounds[ray])
 # workers = 2                      # trials at a time; by default one for each GPU, or for each `threads` cores
 # batch_trials = 4                 # small networks: so many trials that differ in seed or rate at once (docs/how-to/sweep.md)
+# devices_per_trial = 2            # GPUs that train each trial together, a part of every batch on each
 retries = 2                        # how often a failed trial is tried again
 # threads = 1                      # of torch; results are the same bits only for the same number, by default torch's own
 device = "cpu"                     # where trials are trained; "cuda"
 # ray_address = "auto"             # join a Ray that runs; "local" starts one
 # ray_cpus = 1.0                   # that a trial takes
-# ray_gpus = 0.5                   # that a trial takes, 1 at most; 0.5 puts two on one GPU
+# ray_gpus = 0.5                   # that a trial takes; 0.5 puts two on one GPU
 # report_to = ["tensorboard"]      # and "wandb", "mlflow", "trackio": extras of the same names
 
 [compression]

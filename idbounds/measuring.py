@@ -95,25 +95,32 @@ def _executor(execution: ExecutionSection, runner: TrialRunner) -> Executor:
             f"batch_trials = {execution.batch_trials} with executor = {execution.executor!r}: trials are trained at once in "
             "one process; set executor = 'in_process' or batch_trials = 1"
         )
+    if execution.devices_per_trial > 1 and execution.executor == "in_process":
+        raise ConfigError(
+            f"devices_per_trial = {execution.devices_per_trial} with executor = 'in_process': each device needs a process "
+            "of its own; set executor = 'processes' or 'ray'"
+        )
     if execution.executor == "in_process":
         if execution.workers not in (None, 1):
             raise ConfigError(f"workers = {execution.workers} with executor = 'in_process'; set executor = 'processes'")
         return InBatches(runner, size=execution.batch_trials) if execution.batch_trials > 1 else InProcess(runner)
     if execution.executor == "processes":
-        return Processes(runner, workers=execution.workers or _places(runner))
+        devices = execution.devices_per_trial
+        return Processes(runner, workers=execution.workers or _places(runner, devices), devices_per_trial=devices)
     return RayTasks(
         runner,
         address=execution.ray_address,
         workers=execution.workers,
         cpus=execution.ray_cpus,
         gpus=execution.ray_gpus,
+        devices_per_trial=execution.devices_per_trial,
     )
 
 
-def _places(runner: TrialRunner) -> int:
-    """One trial for each GPU, or for as many cores as a trial has threads."""
+def _places(runner: TrialRunner, devices: int) -> int:
+    """One trial for so many GPUs, or for as many cores as its processes have threads."""
     if runner.device == "cuda":
-        return max(1, torch.cuda.device_count())
+        return max(1, torch.cuda.device_count() // devices)
     # Fewer than the machine has where a scheduler such as Slurm, or taskset, gave this process some of them.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // runner.threads)
+    return max(1, cores // (runner.threads * devices))

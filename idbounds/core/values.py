@@ -140,8 +140,8 @@ class Trial(Record):
     (`idbounds.estimation.is_hopeless`); it has no result. `halfway` is the validation score at that point, where it was
     counted.
 
-    `attempts` counts the tries, this one included; `ran_on` says on what device, with how many threads of torch and in a
-    batch of how many trials, because the last bits of a result depend on them.
+    `attempts` counts the tries, this one included; `ran_on` says on what device, with how many threads of torch, by how
+    many processes and in a batch of how many trials, because the last bits of a result depend on them.
     """
 
     key: TrialKey

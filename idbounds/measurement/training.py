@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from idbounds.measurement.order import parts, training_batches
 from idbounds.measurement.precision import Precision
 from idbounds.measurement.schedules import rate_factor
 from idbounds.measurement.tasks import TASKS, LearningTask
+from idbounds.measurement.team import ALONE, Team
 
 #: Called after each step with (step, steps, loss).
 Progress = Callable[[int, int, float], None]
@@ -43,6 +45,7 @@ def train(
     validation: Data | None = None,
     progress: Progress | None = None,
     cost: Cost | None = None,
+    team: Team = ALONE,
 ) -> float:
     """Lower the task's loss by the optimizer and schedule of the settings; returns the mean loss of the last tenth.
 
@@ -60,6 +63,7 @@ def train(
         validation: examples for `settings.evaluate_every`; the weights with the fewest errors on them are kept.
         progress: is told of every step.
         cost: of the trained numbers themselves, added to the loss of each step; it is no part of the loss that is returned.
+        team: of processes that call this alike; each trains on its share of every batch, and the step is that of the whole one.
 
     Raises:
         TrainingError: the loss or its gradient is NaN or infinite, or memory is short.
@@ -73,7 +77,7 @@ def train(
     device = trained[0].device
     optimizer = make_optimizer(settings.optimizer, trained, learning_rate=learning_rate, options=settings.optimizer_options)
     precision = Precision(settings.precision, trained=trained)
-    best = _keeper(model, trained, task=task, validation=validation, settings=settings)
+    best = _keeper(model, trained, task=task, validation=validation, settings=settings, team=team)
     order = training_batches(
         data.lengths,
         batch_size=settings.batch_size,
@@ -82,15 +86,19 @@ def train(
         length_bucketing=settings.length_bucketing,
     )
     losses: list[float] = []
-    with _own_randomness(seed, device), _memory_errors("micro_batch_size", settings.micro_batch_size or settings.batch_size):
+    with (
+        _own_randomness(team.seed(seed), device),
+        _memory_errors("micro_batch_size", settings.micro_batch_size or settings.batch_size),
+    ):
         for step, indices in enumerate(order, start=1):
             factor = rate_factor(settings.schedule, step=step - 1, steps=steps, warmup_fraction=settings.warmup_fraction)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * factor
             model.train()
             optimizer.zero_grad()
-            batch_parts = [data.batch(part) for part in parts(indices, size=settings.micro_batch_size)]
-            losses.append(_gradient(model, batch_parts, device=device, task=task, precision=precision))
+            batch_parts = [data.batch(part) for part in parts(team.share(indices), size=settings.micro_batch_size) if len(part)]
+            losses.append(_gradient(model, batch_parts, device=device, task=task, precision=precision, team=team))
+            team.add_gradients(trained)
             if cost is not None:
                 precision.backward(cost(step, steps))
             require_finite("loss", losses[-1], step=step, learning_rate=learning_rate)
@@ -105,6 +113,7 @@ def train(
                 break
         if best is not None:
             best.restore()
+    team.require_same(trained)
     return tail_mean(losses)
 
 
@@ -115,14 +124,14 @@ def tail_mean(losses: Sequence[float]) -> float:
 
 
 def _gradient(
-    model: nn.Module, batch_parts: list[Batch], *, device: torch.device, task: LearningTask, precision: Precision
+    model: nn.Module, batch_parts: list[Batch], *, device: torch.device, task: LearningTask, precision: Precision, team: Team
 ) -> float:
-    """Add the gradient of the whole batch's mean loss, made part by part; returns that loss.
+    """Add these parts' share in the gradient of the whole batch's mean loss; returns the loss of the whole.
 
     Each part's mean is weighted by its share of the units, so that parts of unequal numbers of tokens add up to the batch.
     """
     units = [task.units(part) for part in batch_parts]
-    total = sum(units)
+    total = int(team.total(sum(units)))
     if total < 1:
         raise ConfigError(f"a batch of task {task.name!r} has no labelled unit; give each example one")
     losses = []
@@ -137,7 +146,7 @@ def _gradient(
         share = loss * (count / total)
         precision.backward(share)
         losses.append(share.item())
-    return math.fsum(losses)
+    return team.total(math.fsum(losses))
 
 
 def _require_examples(data: Data, what: str) -> None:
@@ -152,7 +161,13 @@ def require_finite(what: str, value: float, *, step: int, learning_rate: float) 
 
 
 def _keeper(
-    model: nn.Module, trained: list[nn.Parameter], *, task: LearningTask, validation: Data | None, settings: TrainingSpec
+    model: nn.Module,
+    trained: list[nn.Parameter],
+    *,
+    task: LearningTask,
+    validation: Data | None,
+    settings: TrainingSpec,
+    team: Team,
 ) -> BestOnValidation | None:
     if settings.evaluate_every is None:
         return None
@@ -162,7 +177,9 @@ def _keeper(
         model,
         trained,
         score=lambda: (
-            count_errors(model, validation, batch_size=settings.micro_batch_size or settings.batch_size, task=task).errors
+            count_errors(
+                model, validation, batch_size=settings.micro_batch_size or settings.batch_size, task=task, team=team
+            ).errors
         ),
         every=settings.evaluate_every,
         patience=settings.patience,
@@ -170,10 +187,13 @@ def _keeper(
 
 
 @torch.no_grad()
-def count_errors(model: nn.Module, data: Data, *, batch_size: int, task: LearningTask = _DEFAULT_TASK) -> Score:
+def count_errors(
+    model: nn.Module, data: Data, *, batch_size: int, task: LearningTask = _DEFAULT_TASK, team: Team = ALONE
+) -> Score:
     """Errors under the task's 0-1 loss, in eval mode and the model's own precision, with a pinned batch size.
 
     A tie and a logit that is not a number count as errors: the predictor must name the right answer and no other.
+    The batches are the same for a team, each counted by one of its processes.
 
     Raises:
         ConfigError: a prediction would depend on other examples (`require_single_inputs`), or the task does not give one
@@ -185,9 +205,9 @@ def count_errors(model: nn.Module, data: Data, *, batch_size: int, task: Learnin
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     errors = 0
     with parametrize.cached(), _memory_errors("eval_batch_size", batch_size):
-        for indices in data.evaluation_batches(batch_size):
+        for indices in islice(data.evaluation_batches(batch_size), team.rank, None, team.size):
             errors += _count(task.errors(model, data.batch(indices).to(device)), expected=len(indices), task=task)
-    return Score(errors=errors, n=len(data))
+    return Score(errors=int(team.total(errors)), n=len(data))
 
 
 def _count(errors: Tensor, *, expected: int, task: LearningTask) -> int:

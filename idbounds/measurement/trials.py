@@ -19,6 +19,7 @@ from idbounds.measurement.batches import Data
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.subspace import Subspace
 from idbounds.measurement.tasks import task_by_name
+from idbounds.measurement.team import ALONE, Team
 from idbounds.measurement.training import count_errors, train
 from idbounds.projections import projection_family
 
@@ -118,6 +119,7 @@ class TrialRunner:
             bit for bit only if this is.
         device: where models and batches are put, ``"cpu"`` or ``"cuda"``.
         scores_halfway: whether errors on the validation split are counted after half of the steps, and a verdict asked for.
+        team: this process's place among those that train the trial; process 0 speaks for all of them.
     """
 
     make_subspace: SubspaceMaker
@@ -125,6 +127,7 @@ class TrialRunner:
     threads: int
     device: str = "cpu"
     scores_halfway: bool = False
+    team: Team = ALONE
 
     def placed(self, worker: int = 0) -> TrialRunner:
         """With the model on the device; workers take the CUDA devices in turn."""
@@ -160,7 +163,9 @@ class TrialRunner:
         halfway = None
         if self.scores_halfway:
             halfway = _HalfWay(
-                lambda: count_errors(model, self.data["validation"], batch_size=batch_size, task=task), progress, verdict
+                lambda: count_errors(model, self.data["validation"], batch_size=batch_size, task=task, team=self.team),
+                progress,
+                lambda score: self.team.agreed(verdict(score)),
             )
         loss = train(
             model,
@@ -173,6 +178,7 @@ class TrialRunner:
             settings=spec.training,
             task=task,
             progress=halfway or progress,
+            team=self.team,
         )
         return self.finished(key, model, loss=loss, start=start, halfway=None if halfway is None else halfway.score)
 
@@ -183,7 +189,8 @@ class TrialRunner:
         spec = self.make_subspace.spec
         task, batch_size = task_by_name(spec.learning_task), spec.model.eval_batch_size
         validation, test = (
-            count_errors(model, self.data[part], batch_size=batch_size, task=task) for part in ("validation", "test")
+            count_errors(model, self.data[part], batch_size=batch_size, task=task, team=self.team)
+            for part in ("validation", "test")
         )
         trial = Trial(
             key=key,
@@ -209,7 +216,8 @@ class TrialRunner:
 
     @property
     def _place(self) -> str:
-        return f"{self.device}, {self.threads} threads"
+        together = f", {self.team.size} processes" if self.team.size > 1 else ""
+        return f"{self.device}, {self.threads} threads{together}"
 
 
 class _DroppedError(Exception):

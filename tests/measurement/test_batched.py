@@ -7,7 +7,7 @@ from small_runs import DATA, Recorder, spec
 from torch import nn
 from torch._C._functorch import maybe_current_level
 
-from idbounds.config import ExecutionSection, parse_config
+from idbounds.config import ExecutionSection
 from idbounds.core.errors import ConfigError
 from idbounds.measurement.batches import Arrays
 from idbounds.measurement.executors import InBatches, InProcess
@@ -175,9 +175,3 @@ def test_the_configuration_says_how_many():
     assert isinstance(_executor(ExecutionSection(), runner), InProcess)
     with pytest.raises(ConfigError, match="batch_trials = 3 with executor = 'processes'"):
         _executor(ExecutionSection(batch_trials=3, executor="processes"), runner)
-
-
-def test_more_than_one_gpu_a_trial_is_refused():
-    raw = {"output": "x", "model": {"builtin": "mlp"}, "data": {"images": "y"}, "execution": {"ray_gpus": 2}}
-    with pytest.raises(ConfigError, match="a trial uses one GPU, and ray_gpus = 2 would hold more; give at most 1"):
-        parse_config(raw, where="test")

@@ -48,7 +48,7 @@ class Killer(Recorder):
         if self.killed is None and step == 2:
             victim = next(worker for worker in self.executor._workers if worker.key is not None)
             self.killed = victim.key
-            os.kill(victim.process.pid, signal.SIGKILL)
+            os.kill(victim.processes[0].pid, signal.SIGKILL)
 
 
 def test_processes_give_the_same_bits_and_a_killed_one_is_replaced(tmp_path, alone):
@@ -119,7 +119,7 @@ from test_executors import results
 
 class Telling(Recorder):
     def step(self, *, step, steps, loss, advance=1):
-        print(*(worker.process.pid for worker in executor._workers), flush=True)
+        print(*(worker.processes[0].pid for worker in executor._workers), flush=True)
 
 if __name__ == "__main__":
     runner = runner_of(spec())

@@ -67,6 +67,18 @@ def test_more_than_there_is_is_refused(private):
         RayTasks(runner_of(spec()), workers=1, gpus=0.5)
 
 
+@pytest.mark.slow
+def test_two_processes_of_a_task_train_one_trial(tmp_path, private):
+    """As with ray_gpus = devices_per_trial = 2, here on CPUs."""
+    model = Bag()
+    model.dropout.p = 0.0
+    runner = runner_of(spec(dims=(10,), seeds=(0,)), model=model)
+    together = measured(tmp_path / "ray", RayTasks(runner, workers=2, cpus=2, devices_per_trial=2), runner)
+    alone = measured(tmp_path / "here", InProcess(runner), runner)
+    assert [(trial.key, trial.test) for trial in together] == [(trial.key, trial.test) for trial in alone]
+    assert {trial.ran_on for trial in together} == {"cpu, 1 threads, 2 processes"}
+
+
 class Slow(Bag):
     """Takes its time in training, and leaves a note of the machine that it is trained on."""
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from idbounds.core.errors import ConfigError, DataError
-from idbounds.core.values import TrialKey
+from idbounds.core.values import Score, TrialKey
 from idbounds.measurement.executors.base import Executor, Listener
+from idbounds.measurement.executors.processes import Processes
+from idbounds.measurement.team import require_divisible
 from idbounds.measurement.trials import Outcome, TrialRunner, lost
 
 
@@ -26,11 +28,21 @@ class RayTasks(Executor):
         address: ``"local"`` starts a Ray of its own and ends it; ``"auto"`` or ``"host:port"`` joins a cluster.
         workers: CPUs that a Ray of its own offers; None for all cores. A cluster has its own count.
         cpus, gpus: that each trial takes.
+        devices_per_trial: processes that train one trial, on one machine (`Processes`).
     """
 
     def __init__(
-        self, runner: TrialRunner, *, address: str = "local", workers: int | None = None, cpus: float = 1, gpus: float = 0
+        self,
+        runner: TrialRunner,
+        *,
+        address: str = "local",
+        workers: int | None = None,
+        cpus: float = 1,
+        gpus: float = 0,
+        devices_per_trial: int = 1,
     ) -> None:
+        if devices_per_trial > 1:
+            require_divisible(runner.make_subspace.model)
         # Ray reads these when it is imported. It reports usage to its makers unless told not to.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         self._ray = _library()
@@ -44,7 +56,7 @@ class RayTasks(Executor):
             self.close()
             raise
         self._steps = runner.make_subspace.spec.training.steps
-        self._runner = self._ray.put(runner)
+        self._runner, self._devices_per_trial = self._ray.put(runner), devices_per_trial
         self._trial = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_run_trial)
 
     def run(self, keys: Sequence[TrialKey], *, listener: Listener) -> Iterator[Outcome]:
@@ -54,7 +66,7 @@ class RayTasks(Executor):
         while waiting or running:
             while waiting and len(running) < self.parallel:
                 key = waiting.pop(0)
-                running[self._trial.remote(self._runner, key)] = key
+                running[self._trial.remote(self._runner, key, self._devices_per_trial)] = key
                 listener.begin(key)
             (done,), _ = self._ray.wait(list(running), num_returns=1)
             key = running.pop(done)
@@ -107,8 +119,26 @@ class RayTasks(Executor):
         return outcome
 
 
-def _run_trial(runner: TrialRunner, key: TrialKey) -> Outcome:
-    return runner.placed()(key, lambda *_: None)
+def _run_trial(runner: TrialRunner, key: TrialKey, devices: int) -> Outcome:
+    if devices == 1:
+        return runner.placed()(key, lambda *_: None)
+    with Processes(runner, workers=1, devices_per_trial=devices) as executor:
+        (outcome,) = executor.run([key], listener=_Nobody())
+    return outcome
+
+
+class _Nobody:
+    """Listens to nothing: what a task has to say it returns."""
+
+    def begin(self, key: TrialKey) -> None:
+        """Is known."""
+
+    def step(self, key: TrialKey, *, step: int, steps: int, loss: float) -> None:
+        """Is told of at the end."""
+
+    def halfway(self, key: TrialKey, score: Score) -> str:  # noqa: ARG002
+        """Goes on."""
+        return ""
 
 
 def _library() -> Any:
