@@ -115,6 +115,7 @@ class MeasurementSection(Section):
     seeds: tuple[Seed, ...] = Field(default=(0, 1), min_length=1)
     dim_weights: tuple[Size, ...] = ()
     seed_weights: tuple[Size, ...] = ()
+    step_weights: tuple[Size, ...] = ()
     code_weights: dict[str, Size] = Field(default_factory=dict)
     learning_rates: tuple[Positive, ...] = Field(default=(3.0, 9.0), min_length=1)
     full_learning_rates: tuple[Positive, ...] = Field(default=(1e-4,), min_length=1)

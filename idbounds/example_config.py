@@ -48,7 +48,8 @@ device = "cpu"                     # "cuda", "cuda:1", or "auto": a CUDA device 
 memory = "keep"                    # "recompute" makes weights where they are used: half the memory for them, more time
 dims = [100, 300, 1000]            # the grid of d, every trained number counted
 seeds = [0, 1]                     # projections, orders of examples and dropout
-# dim_weights = [4, 2, 1]          # prior mass of each d in the message, and so with seed_weights; equal unless given
+# dim_weights = [4, 2, 1]          # prior mass of each d in the message, equal unless given; so with seed_weights, and
+                                   # step_weights of the 256 steps (docs/format.md)
 # code_weights = { gaussian = 3, adaptive = 1 }  # the message's codes and their masses; docs/format.md has the usual ones
 learning_rates = [3.0, 9.0]        # length of one Adam step in the subspace (each number gets this / sqrt(d));
                                    #   the best on validation is taken for each d

@@ -135,7 +135,10 @@ def _specification(
         allocation=measurement.allocation,
         menu=Menu.checked(
             dims=search_menu(*measurement.dims) if measurement.search else measurement.dims,
-            **{name: getattr(measurement, name) for name in ("seeds", "dim_weights", "seed_weights", "code_weights")},
+            **{
+                name: getattr(measurement, name)
+                for name in ("seeds", "dim_weights", "seed_weights", "step_weights", "code_weights")
+            },
         ),
         training=training,
         delta=config.certificate.delta,

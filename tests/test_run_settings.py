@@ -70,6 +70,7 @@ def test_a_decoder_in_bfloat16_is_measured_certified_and_verified_with_every_set
         ("clip_norm = 0", "clip_norm: Input should be greater than 0"),
         ('device = "tpu"', "device: String should match pattern .* got 'tpu'"),
         ("dim_weights = [1]", r"need one weight for each of \[30, 60\], got \[1\]"),
+        ("step_weights = [1, 2]", "step: need one weight for each of 256 options, got 2"),
         ("code_weights = { huffman = 1 }", "unknown code 'huffman'; known codes: adaptive"),
         pytest.param('device = "cuda"', 'finds no CUDA device; set device = "cpu" or "auto"', marks=NO_CUDA),
     ],
