@@ -112,8 +112,9 @@ class Processes(Executor):
                 connection.send(key)
 
     def _with_news(self) -> list[tuple[_Worker, Connection]]:
-        of = {connection: worker for worker in self._workers for connection in worker.connections}
-        return [(of[connection], connection) for connection in wait(list(of)) if isinstance(connection, Connection)]
+        listened_to = [(worker, connection) for worker in self._workers for connection in worker.connections]
+        ready = wait([connection for _, connection in listened_to])
+        return [(worker, connection) for worker, connection in listened_to if connection in ready]
 
     def _news(self, worker: _Worker, connection: Connection, listener: Listener) -> Outcome | None:
         try:
