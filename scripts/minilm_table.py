@@ -3,8 +3,8 @@
     python scripts/minilm_table.py --data ../shared/data [--output docs/results/minilm] [--runs runs/minilm]
 
 One learning rate a method, taken from the quickstart's validation and not tuned here. Steps and seeds are few, because two
-CPU cores are what it was made on. Trials are kept as they finish, and a second call takes up where the first one stopped. Results: TASK/accuracy and
-TASK/d90, written again after each method.
+CPU cores are what it was made on. Trials are kept as they finish, and a second call takes up where the first one stopped.
+Results: TASK/accuracy and TASK/d90, written again after each method.
 Time and memory of a step are measured by scripts/bench/subspace_step.py, on a machine that does nothing else.
 """
 
