@@ -136,7 +136,7 @@ def main() -> None:
             rows += rows_of(task, method, trials)
             found += d90_rows(task, method, estimate(run, trials=trials))
             table = pd.DataFrame(rows).drop_duplicates(["task", "method", "d"]).drop(columns="rate at the edge of its list")
-            write_table(table, arguments.output / task / "accuracy")
+            write_table(table, arguments.output / task / "accuracy", as_text=("d", "learning rate"))
             write_table(pd.DataFrame(found), arguments.output / task / "d90", as_text=["d90"])
 
 
