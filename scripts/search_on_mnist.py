@@ -15,11 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rate_first import write_table  # sets what must be set before torch is imported
-from rich.console import Console
+from mnist_d90 import prepared
+from rate_first import write_table
 
-from idbounds.config import parse_config
-from idbounds.console import ProgressBar
 from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.estimation import intrinsic_dimension
 from idbounds.measurement.executors import InProcess
@@ -27,7 +25,7 @@ from idbounds.measurement.keys import Keys
 from idbounds.measurement.store import TrialStore
 from idbounds.measurement.sweep import Sweep
 from idbounds.measuring import measure
-from idbounds.preparation import Run, prepare
+from idbounds.preparation import Run
 
 SMALLEST_D, LARGEST_D = 50, 5000
 GRIDS = (9, 17)  # the first is every second d of the other
@@ -37,23 +35,9 @@ STEPS = 200
 WANTED = (2.0, 1.5, 1.25)  # upper over lower, of the search
 
 
-def prepared(name: str, arguments: argparse.Namespace, **measurement: object) -> Run:
-    raw = {
-        "output": str((arguments.runs / name).resolve()),
-        "store": str((arguments.runs / "trials").resolve()),
-        "model": {"builtin": "mlp"},
-        "data": {"name": "MNIST", "images": str(arguments.data.resolve()), "validation_fraction": 0.05},
-        "measurement": {
-            "parametrization": "full_weights",
-            "learning_rates": RATES,
-            "full_learning_rates": FULL_RATES,
-            "batch_size": 128,
-            "steps": STEPS,
-            **measurement,
-        },
-        "execution": {"threads": 1},
-    }
-    return prepare(parse_config(raw, where="scripts/search_on_mnist.py"), reporter=ProgressBar(Console()))
+def prepared_run(name: str, arguments: argparse.Namespace, **measurement: object) -> Run:
+    settings = {"learning_rates": RATES, "full_learning_rates": FULL_RATES, "steps": STEPS, **measurement}
+    return prepared("mlp", arguments.runs / name, arguments.data, {"measurement": settings})
 
 
 def log_grid(count: int) -> list[int]:
@@ -89,7 +73,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/estimation"))
     parser.add_argument("--runs", type=Path, default=Path("runs/search_on_mnist"))
     arguments = parser.parse_args()
-    run = prepared("grid", arguments, dims=log_grid(GRIDS[-1]), seeds=SEEDS)
+    run = prepared_run("grid", arguments, dims=log_grid(GRIDS[-1]), seeds=SEEDS)
     known = {
         "parametrization": "full_weights",
         "majority_accuracy": 1 - run.spec.task.test.majority_errors / run.spec.task.test.n,
@@ -97,7 +81,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for wanted in WANTED:
         ends = {"search": True, "dims": (SMALLEST_D, LARGEST_D), "seeds": tuple(range(10)), "wanted_ratio": wanted}
-        trials = measure(prepared(f"search-{wanted:g}", arguments, **ends))
+        trials = measure(prepared_run(f"search-{wanted:g}", arguments, **ends))
         rows.append(row(f"search to {wanted:g}", intrinsic_dimension(trials, **known), len(trials)))
     everything = grid_trials(run)
     for count in GRIDS:

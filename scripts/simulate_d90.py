@@ -118,6 +118,20 @@ def first_crossing(study: Study, *, seeds: int, count: int) -> float:
     return float(np.median(found))
 
 
+def verdict_table(
+    name: str, *, first: tuple[str, str], rows: tuple[tuple[Cell, ...], ...], caption: str, notes: tuple[str, ...]
+) -> Table:
+    """Rows of `summary` under its heads, with the provenance after the notes."""
+    return Table(
+        name=name,
+        heads=(*first, "fit", *MEASURES),
+        numeric=(False, False, False, True, True, True, True, True),
+        rows=rows,
+        caption=caption,
+        notes=(*notes, *(f"{what}: {value}" for what, value in provenance().items())),
+    )
+
+
 def coverage_table(count: int, *, seed: int) -> Table:
     groups: dict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
     for properties, verdicts in random_verdicts(count, seed=seed):
@@ -128,10 +142,9 @@ def coverage_table(count: int, *, seed: int) -> Table:
             if name != "shape":
                 groups[name, value, "averaged"].append(verdicts["averaged"])
     rows = [summary(label, groups[label]) for label in sorted(groups, key=order)]
-    return Table(
-        name="coverage",
-        heads=("studies", "which", "fit", *MEASURES),
-        numeric=(False, False, False, True, True, True, True, True),
+    return verdict_table(
+        "coverage",
+        first=("studies", "which"),
         rows=tuple(rows),
         caption=(
             "Simulated studies: how many of the nominal 90 % intervals hold the true d90, with the half-width of a 95 % "
@@ -141,7 +154,6 @@ def coverage_table(count: int, *, seed: int) -> Table:
             f"{count} random studies, seed {seed}; the constants were chosen on those of seed {TUNING_SEED}; "
             f"d from {SMALLEST_D} to {LARGEST_D}, as many seeds of full fine-tuning as of a d "
             f"but at least {FEWEST_BASELINE_SEEDS}; errors are over studies whose d90 is in that range",
-            *(f"{name}: {value}" for name, value in provenance().items()),
         ),
     )
 
@@ -158,10 +170,9 @@ def mrpc_table(count: int, *, seed: int) -> Table:
             rows.append(summary((f"{seeds} seeds a d", f"{baseline_seeds} of full fine-tuning", "averaged"), verdicts))
         crossing = first_crossing(study, seeds=seeds, count=FIRST_CROSSINGS)
         notes.append(f"first crossing, {seeds} seeds a d and full, {FIRST_CROSSINGS} draws: median {crossing:.0f} for 1000")
-    return Table(
-        name="mrpc",
-        heads=("trials", "and", "fit", *MEASURES),
-        numeric=(False, False, False, True, True, True, True, True),
+    return verdict_table(
+        "mrpc",
+        first=("trials", "and"),
         rows=tuple(rows),
         caption=(
             "The simulated MRPC setting: true d90 = 1000, 100 d from 10 to 10,000, 408 test examples, seeds that differ by 1 "
@@ -170,7 +181,6 @@ def mrpc_table(count: int, *, seed: int) -> Table:
         notes=(
             f"draws from number {seed * MRPC_DRAWS} on",
             *notes,
-            *(f"{name}: {value}" for name, value in provenance().items()),
         ),
     )
 
@@ -188,26 +198,22 @@ def shared_table(count: int, *, seed: int) -> Table:
         for known, outcomes in (("counts", None), ("answers", answers)):
             estimate = intrinsic_dimension(trials, parametrization="simulated", majority_accuracy=study.low, outcomes=outcomes)
             found[known].append(judge(estimate, truth=study.d90(estimate_target(study, "paper"))))
-    return Table(
-        name="shared_test_set",
-        heads=("studies", "what is known", "fit", *MEASURES),
-        numeric=(False, False, False, True, True, True, True, True),
+    return verdict_table(
+        "shared_test_set",
+        first=("studies", "what is known"),
         rows=tuple(summary(("one test set for all trials", known, "averaged"), verdicts) for known, verdicts in found.items()),
         caption=(
             "Studies whose trials are all scored on the same examples, some of them hard for every trial: intervals from "
             "counts alone, as if every trial had examples of its own, and from the answers to each. Columns as in coverage."
         ),
-        notes=(
-            f"seed {seed}; 12 d; difficulty has sd {DIFFICULTY_SD:g} on the logit scale; at most {MOST_ANSWERS} examples",
-            *(f"{name}: {value}" for name, value in provenance().items()),
-        ),
+        notes=(f"seed {seed}; 12 d; difficulty has sd {DIFFICULTY_SD:g} on the logit scale; at most {MOST_ANSWERS} examples",),
     )
 
 
 def search_table(count: int, *, seed: int) -> Table:
     generator = np.random.default_rng(seed)
     random = [(random_study(generator), int(generator.integers(2**31))) for _ in range(count)]
-    mrpc = [(replace(mrpc_study(), best_rate=1.2), seed * 10_000 + number) for number in range(count // 2)]
+    mrpc = [(replace(mrpc_study(), best_rate=1.2), seed * MRPC_DRAWS + number) for number in range(count // 2)]
     rows = []
     for name, studies, wanted in (("random", random, (2.0, 1.5)), ("simulated MRPC", mrpc, (2.0,))):
         grids = {

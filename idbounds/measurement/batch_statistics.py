@@ -60,7 +60,7 @@ def require_single_inputs(model: nn.Module) -> None:
         ConfigError: names the module.
     """
     for name, module in model.named_modules():
-        where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
+        where = described(name, module)
         if module.training:
             raise ConfigError(
                 f"{where} is in training mode after eval(): errors are counted in eval mode only; remove its train()"
@@ -70,6 +70,11 @@ def require_single_inputs(model: nn.Module) -> None:
                 f"{where} has no running statistics and normalises with those of the batch, so a prediction depends on the "
                 "other examples; build it with track_running_stats=True"
             )
+
+
+def described(name: str, module: nn.Module) -> str:
+    """A module in an error's words, by its name within the model; the model itself has none."""
+    return f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
 
 
 def require_unchanged_statistics(model: nn.Module, *, theta_0: nn.Module) -> None:

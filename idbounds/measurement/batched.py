@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 
 from idbounds.core.errors import ConfigError, DataError, TrainingError
 from idbounds.core.values import TrialKey
+from idbounds.measurement.batch_statistics import described
 from idbounds.measurement.batches import Arrays, Batch, Indices, Inputs
 from idbounds.measurement.optimizers import make_optimizer
 from idbounds.measurement.order import training_batches
@@ -46,8 +47,8 @@ def require_batchable(runner: TrialRunner) -> None:
         ),
         (training.precision != "float32", f"precision = {training.precision!r} is left to single trials"),
         (not isinstance(runner.data["train"], Arrays), "the examples are not all of one shape, as images are"),
-        *((True, f"{_named(model, module)} draws its own numbers") for module in _of(model, _DropoutNd) if module.p),
-        *((True, f"{_named(model, module)} keeps statistics of the batch") for module in _of(model, _BatchNorm)),
+        *((True, f"{where} draws its own numbers") for where, module in _of(model, _DropoutNd) if module.p),
+        *((True, f"{where} keeps statistics of the batch") for where, _ in _of(model, _BatchNorm)),
     ]
     for applies, reason in reasons:
         if applies:
@@ -189,10 +190,6 @@ def _stacked(batches: Sequence[Batch], *, like: Tensor) -> tuple[Any, Tensor]:
     return inputs, torch.stack([batch.labels for batch in batches]).to(like.device)
 
 
-def _of(model: nn.Module, kind: type[Any]) -> list[Any]:
-    return [module for module in model.modules() if isinstance(module, kind)]
-
-
-def _named(model: nn.Module, wanted: nn.Module) -> str:
-    name = next(name for name, module in model.named_modules() if module is wanted)
-    return f"module {name!r} ({type(wanted).__name__})"
+def _of(model: nn.Module, kind: type[Any]) -> list[tuple[str, Any]]:
+    """In words and itself, each module of a kind."""
+    return [(described(name, module), module) for name, module in model.named_modules() if isinstance(module, kind)]

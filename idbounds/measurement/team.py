@@ -12,6 +12,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from idbounds.core.errors import ConfigError, TrainingError
+from idbounds.measurement.batch_statistics import described
 from idbounds.measurement.batches import Indices
 
 
@@ -96,10 +97,9 @@ def require_divisible(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm):
-            where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
             raise ConfigError(
-                f"devices_per_trial is larger than 1, but {where} keeps statistics of the batch, of which each process would "
-                "see a part; freeze them (freeze_batch_statistics) or set devices_per_trial = 1"
+                f"devices_per_trial is larger than 1, but {described(name, module)} keeps statistics of the batch, of which "
+                "each process would see a part; freeze them (freeze_batch_statistics) or set devices_per_trial = 1"
             )
 
 

@@ -32,11 +32,11 @@ def mixed(*, seed: int = 0) -> nn.Sequential:
 class Bag(nn.Module):
     """Mean of token embeddings, then a linear head: the smallest real text classifier. Id 0 is padding."""
 
-    def __init__(self, *, vocabulary: int = 20, num_labels: int = 2) -> None:
+    def __init__(self, *, vocabulary: int = 20, num_labels: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.embedding = nn.Embedding(vocabulary, 8)
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(8, num_labels)
         with torch.no_grad():
             for parameter in self.parameters():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from small_models import Bag, word_problem
 
 from idbounds.core.values import Menu, ModelSpec, RunSpec, Split, Task, TrainingSpec
@@ -29,6 +32,20 @@ class Recorder(Silent):
 
     def finished(self, trial):
         self.done.append(trial)
+
+
+class Killer(Recorder):
+    """Kills a process of the executor's in the middle of the first trial: of those that train it, the one of this rank."""
+
+    def __init__(self, executor, *, rank=0):
+        super().__init__()
+        self.executor, self.killed, self._rank = executor, None, rank
+
+    def step(self, *, step, steps, loss, advance=1):
+        if self.killed is None and step == 2:
+            victim = next(worker for worker in self.executor._workers if worker.key is not None)
+            self.killed = victim.key
+            os.kill(victim.processes[self._rank].pid, signal.SIGKILL)
 
 
 def spec(*, dims=(10, 20), seeds=(0, 1), rates=(1.0,), full_rates=(0.05,)):
@@ -65,6 +82,11 @@ def spec(*, dims=(10, 20), seeds=(0, 1), rates=(1.0,), full_rates=(0.05,)):
         delta=0.05,
         idbounds_version="0.1.0",
     )
+
+
+def changed(run_spec, **training):
+    """The specification with other settings of training."""
+    return run_spec.model_copy(update={"training": run_spec.training.model_copy(update=training)})
 
 
 def runner_of(run_spec, *, model=None):

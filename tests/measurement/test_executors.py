@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 from small_models import Bag
-from small_runs import DATA, Recorder, runner_of, spec
+from small_runs import DATA, Killer, Recorder, runner_of, spec
 
 from idbounds.core.errors import ConfigError
 from idbounds.measurement.executors import InProcess, Processes
@@ -35,20 +35,6 @@ def alone(tmp_path_factory):
     """What the trials give in this process."""
     runner = runner_of(spec())
     return numbers(results(tmp_path_factory.mktemp("alone"), InProcess(runner), runner=runner))
-
-
-class Killer(Recorder):
-    """Kills a process of the executor in the middle of the first trial."""
-
-    def __init__(self, executor):
-        super().__init__()
-        self.executor, self.killed = executor, None
-
-    def step(self, *, step, steps, loss, advance=1):
-        if self.killed is None and step == 2:
-            victim = next(worker for worker in self.executor._workers if worker.key is not None)
-            self.killed = victim.key
-            os.kill(victim.processes[0].pid, signal.SIGKILL)
 
 
 def test_processes_give_the_same_bits_and_a_killed_one_is_replaced(tmp_path, alone):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_models import Bag
-from small_runs import DATA, Recorder, runner_of, spec
+from small_runs import DATA, Recorder, changed, runner_of, spec
 
 pytest.importorskip("ray")
 
@@ -24,8 +24,7 @@ STEPS = 40
 
 
 def run_spec():
-    base = spec(dims=(10, 20, 40), seeds=(0, 1))
-    return base.model_copy(update={"training": base.training.model_copy(update={"steps": STEPS})})
+    return changed(spec(dims=(10, 20, 40), seeds=(0, 1)), steps=STEPS)
 
 
 def measured(folder, executor, runner, reporter=None):
@@ -70,9 +69,7 @@ def test_more_than_there_is_is_refused(private):
 @pytest.mark.slow
 def test_two_processes_of_a_task_train_one_trial(tmp_path, private):
     """As with ray_gpus = devices_per_trial = 2, here on CPUs."""
-    model = Bag()
-    model.dropout.p = 0.0
-    runner = runner_of(spec(dims=(10,), seeds=(0,)), model=model)
+    runner = runner_of(spec(dims=(10,), seeds=(0,)), model=Bag(dropout=0.0))
     together = measured(tmp_path / "ray", RayTasks(runner, workers=2, cpus=2, devices_per_trial=2), runner)
     alone = measured(tmp_path / "here", InProcess(runner), runner)
     assert [(trial.key, trial.test) for trial in together] == [(trial.key, trial.test) for trial in alone]

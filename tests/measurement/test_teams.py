@@ -1,13 +1,11 @@
 """Several processes that train one trial: the training of one process but for the order of sums, and never a hang."""
 
 import dataclasses
-import os
-import signal
 
 import pytest
 import torch
 from small_models import Bag
-from small_runs import DATA, Recorder, runner_of, spec
+from small_runs import DATA, Killer, Recorder, changed, runner_of, spec
 from torch import nn
 
 from idbounds.config import ExecutionSection, parse_config
@@ -21,23 +19,12 @@ from idbounds.measurement.trials import SubspaceMaker, TrialRunner
 from idbounds.measuring import _executor
 
 
-def bag() -> Bag:
-    """Without dropout, whose numbers are other ones in each process."""
-    model = Bag()
-    model.dropout.p = 0.0
-    return model
-
-
 def swept(folder, executor, *, runner, reporter=None):
     """Trials by key, with their vectors."""
     with TrialStore(folder) as store, executor:
         sweep = Sweep(runner.make_subspace, store=store, reporter=reporter or Recorder(), executor=executor, retries=2)
         trials = sweep.run()
         return {trial.key: (trial, store.vector(trial.vector_sha256) if trial.key.d else None) for trial in trials}
-
-
-def changed(run_spec, **training):
-    return run_spec.model_copy(update={"training": run_spec.training.model_copy(update=training)})
 
 
 @pytest.mark.parametrize(
@@ -51,7 +38,8 @@ def changed(run_spec, **training):
 )
 def test_two_processes_train_as_one_does(tmp_path, training):
     run_spec = changed(spec(dims=(10,), seeds=(0,)), **training)
-    runner = runner_of(run_spec, model=bag())
+    # Without dropout, whose numbers are other ones in each process.
+    runner = runner_of(run_spec, model=Bag(dropout=0.0))
     alone = swept(tmp_path / "alone", InProcess(runner), runner=runner)
     together = swept(tmp_path / "together", Processes(runner, workers=1, devices_per_trial=2), runner=runner)
     assert list(alone) == list(together)
@@ -65,24 +53,10 @@ def test_two_processes_train_as_one_does(tmp_path, training):
             torch.testing.assert_close(vector, its_vector, rtol=tolerance, atol=tolerance * float(its_vector.abs().max()))
 
 
-class Killer(Recorder):
-    """Kills the second process of the first trial in the middle of it."""
-
-    def __init__(self, executor):
-        super().__init__()
-        self.executor, self.killed = executor, None
-
-    def step(self, *, step, steps, loss, advance=1):
-        if self.killed is None and step == 2:
-            (worker,) = self.executor._workers
-            self.killed = worker.key
-            os.kill(worker.processes[1].pid, signal.SIGKILL)
-
-
 def test_a_process_that_is_killed_costs_the_trial_a_try(tmp_path):
-    runner = runner_of(changed(spec(dims=(10,), seeds=(0, 1)), steps=40), model=bag())
+    runner = runner_of(changed(spec(dims=(10,), seeds=(0, 1)), steps=40), model=Bag(dropout=0.0))
     executor = Processes(runner, workers=1, devices_per_trial=2)
-    killer = Killer(executor)
+    killer = Killer(executor, rank=1)
     killed = swept(tmp_path / "killed", executor, runner=runner, reporter=killer)
     whole = swept(tmp_path / "whole", Processes(runner, workers=1, devices_per_trial=2), runner=runner)
     assert [key for key, (trial, _) in killed.items() if trial.attempts == 2] == [killer.killed]
