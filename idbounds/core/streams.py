@@ -99,6 +99,10 @@ class Stream:
         """
         return np.argsort(self.words(start, size), kind="stable")
 
+    def permutations(self, count: int, size: int) -> NDArray[np.int64]:
+        """(count, size): in row k `permutation(k size, size)`."""
+        return np.argsort(self.words(0, count * size).reshape(count, size), axis=1, kind="stable")
+
     def _halves(self, start: int, count: int, dtype: np.dtype[_Word]) -> NDArray[_Word]:
         per_word = 8 // dtype.itemsize
         first_word, skip = divmod(start, per_word)

@@ -45,6 +45,8 @@ class Projection(ABC):
     default_options: ClassVar[dict[str, int]] = {}
     #: Rows of a tensor do not depend on which other tensors there are, but for the scale.
     independent_tensors: ClassVar[bool] = True
+    #: Whether `_rows` may give -0.0, as sign flips do.
+    has_negative_zeros: ClassVar[bool] = True
     #: Rows are made in pieces of so many; work is divided among threads at their edges.
     tile_rows: int = 2**18
 
@@ -182,11 +184,11 @@ class Projection(ABC):
         for piece in self._rows(expanded, name, start, start + out.numel()):
             part = slice(position, position + piece.numel())
             position = part.stop
-            # Sign flips make -0.0 of +0.0; adding +0.0 makes all zeros +0.0 and changes nothing else.
+            # Adding +0.0 makes all zeros +0.0 and changes nothing else.
             if base is None:
                 torch.add(piece, 0.0, out=out[part])
             else:
-                torch.sub(base[part], piece.add_(0.0), out=out[part])
+                torch.sub(base[part], piece.add_(0.0) if self.has_negative_zeros else piece, out=out[part])
 
     def assemble(
         self, expanded: Tensor, base: Tensor | None, name: str, start: int, stop: int, out: Tensor | None = None

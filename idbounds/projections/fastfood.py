@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from idbounds.core.values import ProjectionSpec
+from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.hadamard import walsh_hadamard
-from idbounds.projections.signs import RUN
-from idbounds.projections.table import MIXED_COLUMNS, MIXED_ROWS, VARIANTS, TableProjection
+from idbounds.projections.table import COLUMNS, LINES, VARIANTS, TableProjection
+from idbounds.projections.tiles import MixingTile, mixing_tile
 
 
 class Fastfood(TableProjection):
     """Blocks of m rows, m the smallest power of two that holds d, each block with fresh signs.
 
-    Formula: a block is V w = (1 / sqrt(m)) (H₃₂ ⊗ I) S (I ⊗ H_{m/32}) S₂ Π H S₁ [w; 0]: Fastfood with random signs S₂ in
-        place of its Gaussians, and with one more random sign diagonal S between the two factors of its last Hadamard
-        matrix H = (H₃₂ ⊗ I) (I ⊗ H_{m/32}). S is fresh for each block; (S₁, Π, S₂) is a fresh choice of 16. So all that
-        stands right of S is computed 16 times, however large D is, and a row costs 5 additions and not 2 log2(m).
-    Shapes: w (d,) is padded with zeros to m, at least 32. Rows of a tensor are cut from whole blocks: for m below 2048,
-        2048 rows hold several blocks side by side. Below d = 17 the 32 signs of a row may cancel, so that the row is 0:
-        with probability 0.14 at d = 1, 0.0004 at d = 8.
+    Formula: a block is V w = (1 / sqrt(m)) (H₃₂ ⊗ I) (E ⊗ I) S (I ⊗ H_{m/32}) S₂ Π H S₁ [w; 0]: Fastfood with random signs S₂
+        in place of its Gaussians, and with more random signs, E and S, between the two factors of its last Hadamard matrix
+        H = (H₃₂ ⊗ I) (I ⊗ H_{m/32}). E, 32 signs, is fresh for each block; (S₁, Π, S₂, S) is a fresh choice of 16. So all
+        that stands right of E is computed 16 times, however large D is, and a row costs 5 additions and not 2 log2(m).
+    Shapes: w (d,) is padded with zeros to m, at least 32. Rows of a tensor are cut from whole blocks. 2048 rows, 32 lines of
+        64, are made together: m below 2048 gives them several blocks side by side, with the same E but signs S of their own;
+        m above 2048 gives a block's columns 64 by 64, with an E for each 64. Below d = 17 the 32 signs of a row may cancel,
+        so that the row is 0: with probability 0.14 at d = 1, 0.0004 at d = 8.
     Scale: every row has E<v, w>² = ||w||²; V^T V = I on w, so P^T P = I where every tensor is whole blocks.
-    Cost: 5 additions and a sign flip a weight each way, in 2^17 rows at a time; 16 transforms of length m for each
-        product; 16 m numbers of state.
-    Randomness: streams ``fastfood/mixers`` (by variant), ``fastfood/segments`` and ``fastfood/signs`` (by tensor).
-        Additions in a fixed order and one multiplication, so P w has the same bits on every device.
+    Cost: 5 additions and a sign flip a weight each way, in 2^18 rows at a time; one 64-bit hash serves 2048 weights; 16
+        transforms of length m for each product; 16 m numbers of state.
+    Randomness: streams ``fastfood/mixers`` and ``fastfood/columns`` (by variant), ``fastfood/segments`` and
+        ``fastfood/signs`` (by tensor). Additions in a fixed order and one multiplication, so P w has the same bits on every
+        device.
     Source: Le, Sarlos & Smola, ICML 2013, section 3, for the product H G Π H B; blocks of size about d, shared right
         factors and signs between the halves of H: ours. The published forms are ``fastfood_single_block`` and
         ``fastfood_stacked``.
@@ -42,22 +47,21 @@ class Fastfood(TableProjection):
     """
 
     family: ClassVar[str] = "fastfood"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     rotates = False
     reorders = False
-    variant_per_run = False
     mixes = True
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
         # bit_length is exact where log2 in floating point is not (fault B11 of public code).
-        self.block = max(MIXED_ROWS, 1 << (self.d - 1).bit_length())
+        self.block = max(LINES, 1 << (self.d - 1).bit_length())
         self._mixers: dict[tuple[torch.device, torch.dtype], _Mixers] = {}
 
     @property
     def groups(self) -> int:
-        """Stretches of 32 entries in one variant: m / 32 columns of 32 entries, repeated to at least 64 columns."""
-        return max(MIXED_COLUMNS, self.block // MIXED_ROWS)
+        """Stretches of 2048 entries in one variant: m / 32 columns of 32 entries, repeated to at least 64 columns."""
+        return max(1, self.block // self.unit)
 
     def _expand(self, w: Tensor) -> Tensor:
         mixers = self._mixers_like(w)
@@ -65,20 +69,44 @@ class Fastfood(TableProjection):
         values[: self.d] = w.unsqueeze(1)
         values = walsh_hadamard((values * mixers.first_signs).unsqueeze(0))[0]
         values = values.gather(0, mixers.permutations) * mixers.second_signs
-        values = walsh_hadamard(values.view(MIXED_ROWS, -1, VARIANTS)) / self._root_like(w)
-        columns = self.block // MIXED_ROWS
-        rows = values.permute(2, 0, 1).repeat(1, 1, self.groups // columns)
-        return rows.view(VARIANTS, MIXED_ROWS, -1, MIXED_COLUMNS).transpose(1, 2).reshape(-1, RUN)
+        values = walsh_hadamard(values.view(LINES, -1, VARIANTS)) / self._root_like(w)
+        lines = values.permute(2, 0, 1).repeat(1, 1, self._repeats) * mixers.column_signs
+        return lines.view(VARIANTS, LINES, self.groups, COLUMNS).transpose(1, 2).reshape(-1, self.unit)
 
     def _fold(self, expanded: Tensor) -> Tensor:
         mixers = self._mixers_like(expanded)
-        columns = self.block // MIXED_ROWS
-        rows = expanded.view(VARIANTS, -1, MIXED_ROWS, MIXED_COLUMNS).transpose(1, 2)
-        values = rows.reshape(VARIANTS, MIXED_ROWS, -1, columns).sum(2).permute(1, 2, 0).contiguous()
-        values = walsh_hadamard(values).view(self.block, VARIANTS) * mixers.second_signs
+        lines = expanded.view(VARIANTS, self.groups, LINES, COLUMNS).transpose(1, 2).reshape(VARIANTS, LINES, -1)
+        blocks = (lines * mixers.column_signs).view(VARIANTS, LINES, self._repeats, -1)
+        values = walsh_hadamard(blocks.sum(2).permute(1, 2, 0).contiguous())
+        values = values.view(self.block, VARIANTS) * mixers.second_signs
         values = torch.empty_like(values).scatter_(0, mixers.permutations, values)
         values = walsh_hadamard(values.unsqueeze(0))[0] * mixers.first_signs
         return values[: self.d].sum(1) / self._root_like(expanded)
+
+    def _empty_table(self, like: Tensor) -> Tensor:
+        return like.new_empty(VARIANTS * self.groups, self.unit)
+
+    def _drawn(self, name: str, units: range) -> tuple[NDArray[np.signedinteger], ...]:
+        """Places in the table, and signs ±1 of the 32 lines, (units, 32)."""
+        return self.places(name, units), 1 - 2 * self.bits(name, units).reshape(-1, LINES).view(np.int8)
+
+    def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
+        for units, (places, signs) in self._units(name, start, stop, expanded.device):
+            made, (first, _) = _tile(units, expanded), self._rows_of(units)
+            torch.index_select(expanded, 0, places, out=made.flat)
+            rows = made.mix(made.sign(made.values, signs)).view(-1)
+            yield rows[max(start - first, 0) : stop - first]
+
+    def _add_adjoint(self, total: Tensor, g: Tensor, name: str, start: int) -> None:
+        for units, (places, signs) in self._units(name, start, start + g.numel(), g.device):
+            made = _tile(units, g)
+            made.sign(made.mix(self._padded(g, start, units).view(made.values.shape)), signs)
+            total.index_add_(0, places.long(), made.flat)
+
+    @property
+    def _repeats(self) -> int:
+        """Blocks that stand side by side in a stretch."""
+        return self.groups * self.unit // self.block
 
     def _root_like(self, vector: Tensor) -> Tensor:
         """The square root of m as a tensor: by a plain number torch divides on some devices, and multiplies on others."""
@@ -89,10 +117,13 @@ class Fastfood(TableProjection):
         if key not in self._mixers:
             made = [self._make_mixer(variant) for variant in range(VARIANTS)]
             first, permutations, second = (np.stack(parts, axis=1) for parts in zip(*made, strict=True))
+            numbers = self.groups * self.unit
+            columns = [fair_signs(self._stream("columns", str(variant)), 0, numbers) for variant in range(VARIANTS)]
             self._mixers[key] = _Mixers(
                 first_signs=torch.from_numpy(first).to(vector),
                 permutations=torch.from_numpy(permutations).to(vector.device),
                 second_signs=torch.from_numpy(second).to(vector),
+                column_signs=torch.from_numpy(np.stack(columns).reshape(VARIANTS, LINES, -1)).to(vector),
             )
         return self._mixers[key]
 
@@ -103,9 +134,14 @@ class Fastfood(TableProjection):
         return signs[:m], np.argsort(words[2 * m :], kind="stable"), signs[m:]
 
 
+def _tile(units: range, like: Tensor) -> MixingTile:
+    return mixing_tile(len(units), LINES, COLUMNS, like=like)
+
+
 class _Mixers(NamedTuple):
-    """One column for each variant: (m, 16)."""
+    """One column for each variant, (m, 16); S as the lines of the table, (16, 32, m / 32 or more)."""
 
     first_signs: Tensor
     permutations: Tensor
     second_signs: Tensor
+    column_signs: Tensor

@@ -6,21 +6,38 @@ import torch
 from torch import Tensor
 
 
-def walsh_hadamard(values: Tensor, spare: Tensor | None = None) -> Tensor:
-    """H applied along the middle axis of values (batch, n, columns), n a power of two.
+class WalshHadamard:
+    """H along the middle axis of memory (batch, n, columns), n a power of two, as often as it is called.
 
-    Along that axis, so that every addition runs over contiguous columns. `values` and `spare`, memory of the same shape,
-    are used up; the result lies in one of them.
+    Along that axis, so that every addition runs over contiguous columns. The views of its stages are made once.
     """
+
+    def __init__(self, values: Tensor, spare: Tensor) -> None:
+        self._result, self._stages = values, list[tuple[Tensor, ...]]()
+        half = 1
+        while half < values.shape[1]:
+            self._stages.append((*_halves(self._result, half), *_halves(spare, half)))
+            self._result, spare, half = spare, self._result, 2 * half
+
+    def __call__(self, source: Tensor) -> Tensor:
+        """H applied to `source`, which is `values` or has its shape; both memories are used up and one of them is returned."""
+        for number, (*pair, total, difference) in enumerate(self._stages):
+            first, second = pair if number else _halves(source, 1)
+            torch.add(first, second, out=total)
+            torch.sub(first, second, out=difference)
+        return self._result
+
+
+def _halves(values: Tensor, half: int) -> tuple[Tensor, Tensor]:
+    """What is added and subtracted in a stage: of each 2 `half` neighbours along the middle axis the first and the second."""
     batch, size, columns = values.shape
-    spare, half = torch.empty_like(values) if spare is None else spare, 1
-    while half < size:
-        pairs = values.view(batch * size // (2 * half), 2, half * columns)
-        out = spare.view_as(pairs)
-        torch.add(pairs[:, 0], pairs[:, 1], out=out[:, 0])
-        torch.sub(pairs[:, 0], pairs[:, 1], out=out[:, 1])
-        values, spare, half = spare, values, 2 * half
-    return values
+    pairs = values.view(batch * size // (2 * half), 2, half * columns)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def walsh_hadamard(values: Tensor) -> Tensor:
+    """H applied along the middle axis of values (batch, n, columns), n a power of two; `values` is used up."""
+    return WalshHadamard(values, torch.empty_like(values))(values)
 
 
 def walsh_hadamard_of_a_vector(values: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The products of `TableProjection` compiled by numba: one pass over the weights, words of signs made on the way.
 
 The same additions in the same order as the path through torch, so the same bits (the adjoint: up to the order in which
-runs are summed). Kernels work on whole units, runs of 32 rows or mixtures of 2048; a unit that the range cuts is made in
+units are summed). Kernels work on whole units, runs of 32 rows or mixtures of 2048; a unit that the range cuts is made in
 full and cut here.
 """
 
@@ -18,20 +18,18 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
-from idbounds.projections.signs import RUN
-from idbounds.projections.table import MIXED_COLUMNS, MIXED_ROWS, MIXED_RUNS, VARIANTS
+from idbounds.projections.table import COLUMNS, LINES, RUN, SIGNS
 
 if TYPE_CHECKING:
     from idbounds.projections.table import Tensorwise
 
-_MIXED_NUMBERS = MIXED_ROWS * MIXED_COLUMNS
-_HALF = _MIXED_NUMBERS // 2
-_PARTS = MIXED_COLUMNS // RUN
+_MIXED = LINES * COLUMNS
+_HALF = _MIXED // 2
 
 
 def write_rows(table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwise, start: int) -> None:
     """out = rows [start, start + len(out)) of P, or base - rows."""
-    kernel, unit = (_write_mixed, _MIXED_NUMBERS) if about.mixes else (_write_whole_runs, RUN)
+    kernel, unit = (_write_mixed, _MIXED) if about.mixes else (_write_whole_runs, RUN)
     entries, arguments = table.detach().numpy().reshape(-1), _arguments(about)
     first, last = _whole_units(start, start + out.numel(), unit)
     whole = slice(first - start, last - start)
@@ -46,7 +44,7 @@ def write_rows(table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwis
 
 def add_adjoint(total: Tensor, g: Tensor, about: Tensorwise, start: int) -> None:
     """total += the transposed rows [start, start + len(g)) times g."""
-    kernel, unit = (_add_mixed, _MIXED_NUMBERS) if about.mixes else (_add_whole_runs, RUN)
+    kernel, unit = (_add_mixed, _MIXED) if about.mixes else (_add_whole_runs, RUN)
     entries, arguments = total.numpy().reshape(-1), _arguments(about)
     first, last = _whole_units(start, start + g.numel(), unit)
     kernel(entries, g[first - start : last - start].numpy(), first // unit, *arguments)
@@ -72,11 +70,11 @@ def _cut_units(start: int, stop: int, unit: int) -> list[tuple[int, slice, slice
 def _arguments(about: Tensorwise) -> tuple[Any, ...]:
     return (
         about.groups,
+        about.variants,
         np.uint64(about.sign_key),
         np.uint64(about.segment_key),
         about.multiplier,
         about.rotates,
-        about.variant_per_run,
     )
 
 
@@ -107,46 +105,41 @@ def _splitmix(key: Any, position: Any) -> Any:
 
 
 @numba.njit(inline="always")
-def _segment(key: Any, segment: Any, groups: Any, rotates: Any) -> Any:
-    """(variant, offset) of a segment."""
+def _place(key: Any, unit: Any, groups: Any, variants: Any, multiplier: Any, rotates: Any) -> Any:
+    """(segment, first stretch of its variant, stretch within) of a unit."""
+    segment = unit // groups
     word = _splitmix(key, segment)
     offset = np.int64(((word >> np.uint64(32)) * np.uint64(groups)) >> np.uint64(32)) if rotates else np.int64(0)
-    return np.int64(word % np.uint64(VARIANTS)), offset
-
-
-@numba.njit(inline="always")
-def _first_stretch(key: Any, run: Any, groups: Any, multiplier: Any, rotates: Any) -> Any:
-    """(segment, variant, stretch) of a run."""
-    segment = run // groups
-    variant, offset = _segment(key, segment, groups, rotates)
-    return segment, variant, (offset + (run - segment * groups) * multiplier) % groups
+    variant = np.int64(word & np.uint64(variants - 1))
+    return segment, variant * groups, (offset + (unit - segment * groups) * multiplier) % groups
 
 
 @numba.njit(nogil=True, cache=True)
 def _write_whole_runs(
-    table: Any, base: Any, out: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any, variant_per_run: Any,
+    table: Any, base: Any, out: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
+    multiplier: Any, rotates: Any,
 ) -> None:  # fmt: skip
-    # Without a branch in it the loop over lanes becomes vector operations; whether there is a base is known to the
-    # compiler, which makes a version for each type of argument.
-    zero = np.zeros(1, out.dtype)[0]
-    segment, variant, stretch = _first_stretch(segment_key, first, groups, multiplier, rotates)
-    next_segment = (segment + 1) * groups
+    # Without a branch in it, and with a length that the compiler does not know and so does not unroll, the loop over lanes
+    # becomes vector operations; whether there is a base is known, since each type of argument has a version of its own.
+    zero, half = np.zeros(1, out.dtype)[0], groups * variants
+    segment, variant, stretch = _place(segment_key, first, groups, variants, multiplier, rotates)
+    next_segment, signs = (segment + 1) * groups, _splitmix(sign_key, first // SIGNS) >> np.uint64(first % SIGNS)
     for run in range(first, first + out.size // RUN):
         if run == next_segment:
-            segment, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
+            segment, variant, stretch = _place(segment_key, run, groups, variants, multiplier, rotates)
             next_segment += groups
-        word = _splitmix(sign_key, run)
-        chosen = np.int64((word >> np.uint64(32)) % np.uint64(VARIANTS)) if variant_per_run else variant
-        entry, row = (chosen * groups + stretch) * RUN, (run - first) * RUN
-        signs, source, target = np.uint32(word), table[entry : entry + RUN], out[row : row + RUN]
+        if run % SIGNS == 0:
+            signs = _splitmix(sign_key, run // SIGNS)
+        entry, row = (np.int64(signs & np.uint64(1)) * half + variant + stretch) * RUN, (run - first) * RUN
+        source, target = table[entry : entry + RUN], out[row : row + RUN]
         if base is None:
-            for lane in range(RUN):
-                target[lane] = _flip(source[lane], signs, np.uint32(31 - lane)) + zero
+            for lane in range(target.size):
+                target[lane] = source[lane] + zero
         else:
             under = base[row : row + RUN]
-            for lane in range(RUN):
-                target[lane] = under[lane] - (_flip(source[lane], signs, np.uint32(31 - lane)) + zero)
+            for lane in range(target.size):
+                target[lane] = under[lane] - (source[lane] + zero)
+        signs >>= np.uint64(1)
         stretch += multiplier
         if stretch >= groups:
             stretch -= groups
@@ -154,21 +147,23 @@ def _write_whole_runs(
 
 @numba.njit(nogil=True, cache=True)
 def _add_whole_runs(
-    total: Any, g: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any, variant_per_run: Any,
+    total: Any, g: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
+    multiplier: Any, rotates: Any,
 ) -> None:  # fmt: skip
-    segment, variant, stretch = _first_stretch(segment_key, first, groups, multiplier, rotates)
-    next_segment = (segment + 1) * groups
+    half = groups * variants
+    segment, variant, stretch = _place(segment_key, first, groups, variants, multiplier, rotates)
+    next_segment, signs = (segment + 1) * groups, _splitmix(sign_key, first // SIGNS) >> np.uint64(first % SIGNS)
     for run in range(first, first + g.size // RUN):
         if run == next_segment:
-            segment, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
+            segment, variant, stretch = _place(segment_key, run, groups, variants, multiplier, rotates)
             next_segment += groups
-        word = _splitmix(sign_key, run)
-        chosen = np.int64((word >> np.uint64(32)) % np.uint64(VARIANTS)) if variant_per_run else variant
-        entry, row = (chosen * groups + stretch) * RUN, (run - first) * RUN
-        signs, target, source = np.uint32(word), total[entry : entry + RUN], g[row : row + RUN]
-        for lane in range(RUN):
-            target[lane] += _flip(source[lane], signs, np.uint32(31 - lane))
+        if run % SIGNS == 0:
+            signs = _splitmix(sign_key, run // SIGNS)
+        entry, row = (np.int64(signs & np.uint64(1)) * half + variant + stretch) * RUN, (run - first) * RUN
+        target, source = total[entry : entry + RUN], g[row : row + RUN]
+        for lane in range(target.size):
+            target[lane] += source[lane]
+        signs >>= np.uint64(1)
         stretch += multiplier
         if stretch >= groups:
             stretch -= groups
@@ -182,23 +177,17 @@ def _hadamard_4(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 @numba.njit(inline="always")
-def _signs_and_two_stages(table: Any, entry: Any, sign_key: Any, run: Any, buffer: Any) -> None:
-    """The table's numbers with their signs, and of H_32 the stages over neighbouring rows."""
-    for four in range(0, MIXED_ROWS, 4):
-        for part in range(_PARTS):
-            first = run + four * _PARTS + part
-            signs_0, signs_1 = np.uint32(_splitmix(sign_key, first)), np.uint32(_splitmix(sign_key, first + _PARTS))
-            signs_2 = np.uint32(_splitmix(sign_key, first + 2 * _PARTS))
-            signs_3 = np.uint32(_splitmix(sign_key, first + 3 * _PARTS))
-            place = four * MIXED_COLUMNS + part * RUN
-            in_0, in_1, in_2, in_3 = _four_slices(table, entry + place, MIXED_COLUMNS, RUN)
-            out_0, out_1, out_2, out_3 = _four_slices(buffer, place, MIXED_COLUMNS, RUN)
-            for lane in range(RUN):
-                shift = np.uint32(31 - lane)
-                out_0[lane], out_1[lane], out_2[lane], out_3[lane] = _hadamard_4(
-                    _flip(in_0[lane], signs_0, shift), _flip(in_1[lane], signs_1, shift),
-                    _flip(in_2[lane], signs_2, shift), _flip(in_3[lane], signs_3, shift),
-                )  # fmt: skip
+def _signs_and_two_stages(table: Any, entry: Any, word: Any, buffer: Any) -> None:
+    """The table's numbers with the signs of their lines, and of H_32 the stages over neighbouring lines."""
+    for four in range(0, LINES, 4):
+        place, shift = four * COLUMNS, np.uint32(SIGNS - 1 - four)
+        in_0, in_1, in_2, in_3 = _four_slices(table, entry + place, COLUMNS, COLUMNS)
+        out_0, out_1, out_2, out_3 = _four_slices(buffer, place, COLUMNS, COLUMNS)
+        for column in range(COLUMNS):
+            out_0[column], out_1[column], out_2[column], out_3[column] = _hadamard_4(
+                _flip(in_0[column], word, shift), _flip(in_1[column], word, shift - np.uint32(1)),
+                _flip(in_2[column], word, shift - np.uint32(2)), _flip(in_3[column], word, shift - np.uint32(3)),
+            )  # fmt: skip
 
 
 @numba.njit(inline="always")
@@ -212,7 +201,7 @@ def _four_slices(numbers: Any, begin: Any, step: Any, length: Any) -> Any:
 @numba.njit(inline="always")
 def _two_stages(source: Any, target: Any, step: Any) -> None:
     """Of H_32 the stages over rows that are step / 64 and 2 step / 64 apart."""
-    for begin in range(0, _MIXED_NUMBERS, 4 * step):
+    for begin in range(0, _MIXED, 4 * step):
         in_0, in_1, in_2, in_3 = _four_slices(source, begin, step, step)
         out_0, out_1, out_2, out_3 = _four_slices(target, begin, step, step)
         for place in range(step):
@@ -241,40 +230,37 @@ def _last_stage(buffer: Any, base: Any, out: Any, zero: Any) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _write_mixed(
-    table: Any, base: Any, out: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any, _variant_per_run: Any,
+    table: Any, base: Any, out: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
+    multiplier: Any, rotates: Any,
 ) -> None:  # fmt: skip
-    buffer = np.zeros(_MIXED_NUMBERS, out.dtype)
+    buffer = np.zeros(_MIXED, out.dtype)
     zero = buffer[0]
-    for mixture in range(out.size // _MIXED_NUMBERS):
-        run, row = (first + mixture) * MIXED_RUNS, mixture * _MIXED_NUMBERS
-        _, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
-        _signs_and_two_stages(table, (variant * groups + stretch) * RUN, sign_key, run, buffer)
-        _two_stages(buffer, buffer, 4 * MIXED_COLUMNS)
-        under = None if base is None else base[row : row + _MIXED_NUMBERS]
-        _last_stage(buffer, under, out[row : row + _MIXED_NUMBERS], zero)
+    for mixture in range(out.size // _MIXED):
+        unit, row = first + mixture, mixture * _MIXED
+        _, variant, stretch = _place(segment_key, unit, groups, variants, multiplier, rotates)
+        _signs_and_two_stages(table, (variant + stretch) * _MIXED, np.uint32(_splitmix(sign_key, unit)), buffer)
+        _two_stages(buffer, buffer, 4 * COLUMNS)
+        under = None if base is None else base[row : row + _MIXED]
+        _last_stage(buffer, under, out[row : row + _MIXED], zero)
 
 
 @numba.njit(nogil=True, cache=True)
 def _add_mixed(
-    total: Any, g: Any, first: Any, groups: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any, _variant_per_run: Any,
+    total: Any, g: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
+    multiplier: Any, rotates: Any,
 ) -> None:  # fmt: skip
-    buffer = np.empty(_MIXED_NUMBERS, g.dtype)
-    for mixture in range(g.size // _MIXED_NUMBERS):
-        run, row = (first + mixture) * MIXED_RUNS, mixture * _MIXED_NUMBERS
-        _two_stages(g[row : row + _MIXED_NUMBERS], buffer, MIXED_COLUMNS)
-        _two_stages(buffer, buffer, 4 * MIXED_COLUMNS)
-        _, variant, stretch = _first_stretch(segment_key, run, groups, multiplier, rotates)
-        entry = (variant * groups + stretch) * RUN
-        for part in range(MIXED_RUNS // 2):
-            signs_0 = np.uint32(_splitmix(sign_key, run + part))
-            signs_1 = np.uint32(_splitmix(sign_key, run + part + MIXED_RUNS // 2))
-            place = part * RUN
-            upper, lower = buffer[place : place + RUN], buffer[_HALF + place : _HALF + place + RUN]
-            total_0 = total[entry + place : entry + place + RUN]
-            total_1 = total[entry + _HALF + place : entry + _HALF + place + RUN]
-            for lane in range(RUN):
-                shift = np.uint32(31 - lane)
-                total_0[lane] += _flip(upper[lane] + lower[lane], signs_0, shift)
-                total_1[lane] += _flip(upper[lane] - lower[lane], signs_1, shift)
+    buffer = np.empty(_MIXED, g.dtype)
+    for mixture in range(g.size // _MIXED):
+        unit, row = first + mixture, mixture * _MIXED
+        _two_stages(g[row : row + _MIXED], buffer, COLUMNS)
+        _two_stages(buffer, buffer, 4 * COLUMNS)
+        _, variant, stretch = _place(segment_key, unit, groups, variants, multiplier, rotates)
+        entry, word = (variant + stretch) * _MIXED, np.uint32(_splitmix(sign_key, unit))
+        for line in range(LINES // 2):
+            place, shift = line * COLUMNS, np.uint32(SIGNS - 1 - line)
+            upper, lower = buffer[place : place + COLUMNS], buffer[_HALF + place : _HALF + place + COLUMNS]
+            total_0 = total[entry + place : entry + place + COLUMNS]
+            total_1 = total[entry + _HALF + place : entry + _HALF + place + COLUMNS]
+            for column in range(COLUMNS):
+                total_0[column] += _flip(upper[column] + lower[column], word, shift)
+                total_1[column] += _flip(upper[column] - lower[column], word, shift - np.uint32(LINES // 2))

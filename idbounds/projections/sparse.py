@@ -15,7 +15,6 @@ from idbounds.core.streams import Stream
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections.base import Projection
 from idbounds.projections.one_hot import OneHot
-from idbounds.projections.table import VARIANTS
 
 #: Fewest entries a row by default. Cost grows with the number k; the law of a row comes nearer to the Gaussian's:
 #: at w = (1, …, 1) its kurtosis is 3 - 2 / k.
@@ -48,6 +47,7 @@ class Sparse(Projection):
     """
 
     family: ClassVar[str] = "sparse"
+    version: ClassVar[int] = 2
     default_options: ClassVar[dict[str, int]] = {"nonzeros": 0}
     tile_rows = OneHot.tile_rows
 
@@ -88,9 +88,9 @@ class Sparse(Projection):
 
     def _write(self, expanded: Tensor, base: Tensor | None, out: Tensor, name: str, start: int) -> None:
         # Each stratum subtracts its rows from what those before it left. P w without a base begins with the rows of the
-        # first, so that the others then subtract the rows of -w.
+        # first, so that the others then subtract the rows of -w, whose zeros must be +0.0 too.
         tables = [
-            (stratum, -table if base is None and number else table)
+            (stratum, 0.0 - table if base is None and number else table)
             for number, (stratum, table) in enumerate(self._tables(expanded))
         ]
         spare = out.new_empty(min(out.numel(), self.tile_rows))
@@ -123,7 +123,7 @@ class _Stratum(OneHot):
     @property
     def table_rows(self) -> int:
         """Rows of what `_expand` gives."""
-        return VARIANTS * self.groups
+        return 2 * self.variants * self.groups
 
     def _stream(self, what: str, name: str = "") -> Stream:
         return Stream(seed=self.spec.seed, purpose=f"sparse/{self._number}/{what}", name=name)

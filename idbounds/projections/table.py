@@ -1,4 +1,4 @@
-"""Families whose rows come in runs of 32, each run a stretch of one small table made from w, with random signs."""
+"""Families whose rows come in units, each a stretch of one small table made from w, with random signs."""
 
 from __future__ import annotations
 
@@ -12,100 +12,109 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idbounds.core.errors import ConfigError
-from idbounds.core.streams import Stream
+from idbounds.core.streams import Stream, splitmix
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections.base import Projection
 from idbounds.projections.compiled import kernels_for
-from idbounds.projections.hadamard import walsh_hadamard
-from idbounds.projections.signs import RUN, flip_signs, scratch, sign_words
+from idbounds.projections.fair_signs import fair_signs
+from idbounds.projections.tiles import tile
 
-#: The table holds so many variants of w: differently permuted, or differently mixed.
+#: Of a word of signs the low half is used: so many signs.
+SIGNS = 32
+
+#: Rows of a unit where they are not mixed: a run of neighbours, with one sign.
+RUN = 32
+#: Where they are mixed, a unit is 32 lines of so many numbers, each line with a sign: 8 KiB in float32, so that a unit stays in
+#: the first-level cache.
+LINES, COLUMNS = SIGNS, 64
+
+#: The table holds at least so many variants of w, differently permuted or mixed. Each has signs of its own.
 VARIANTS = 16
+#: Where a variant is small, the table holds so many stretches all the same: with both signs 64 KiB in float32.
+_STRETCHES = 256
 
-#: Where the rows are mixed, so many runs are mixed together: 32 rows of 64 numbers, 8 KiB in float32, so that they stay
-#: in the first-level cache.
-MIXED_ROWS, MIXED_COLUMNS = 32, 64
-MIXED_RUNS = MIXED_ROWS * MIXED_COLUMNS // RUN
+#: Places and signs of so many units are drawn at once: for some tiles, since numpy's calls cost a small one more than its rows.
+_UNITS_DRAWN = 2**15
 
 
 class Tensorwise(NamedTuple):
-    """What the runs of one tensor are made from: the arguments of the compiled kernels too."""
+    """What the units of one tensor are made from: the arguments of the compiled kernels too."""
 
-    groups: int  # stretches of 32 entries in a variant of the table; a segment is as many runs
-    sign_key: int  # SplitMix64 key; word k has the signs of run k and, in bits 32-35, its variant
-    segment_key: int  # SplitMix64 key; word s has the variant of segment s in bits 0-3 and its offset in bits 32-63
-    multiplier: int  # run p of a segment takes stretch (multiplier p + offset) mod groups
+    groups: int  # stretches, of one unit each, in a variant of the table; a segment is as many units
+    variants: int
+    sign_key: int  # SplitMix64 key; bit l < 32 of word k is the sign of run, or of line, number 32 k + l
+    segment_key: int  # SplitMix64 key; word s has the variant of segment s in its low half, and its offset in its high half
+    multiplier: int  # unit p of a segment takes stretch (multiplier p + offset) mod groups
     rotates: bool  # else every offset is 0
-    variant_per_run: bool  # else one for each segment
-    mixes: bool  # whether the Hadamard matrix of size 32 is applied across 32 rows of 64
+    mixes: bool  # whether a unit is 32 lines of 64 numbers, mixed by the Hadamard matrix of size 32; else a run of 32
 
 
 class TableProjection(Projection):
-    """The common part of these families: w -> table, and which stretch of it each run of 32 rows takes.
+    """The common part of these families: w -> table, and which stretch of it each unit of rows takes.
 
-    A segment is as many runs as a variant of the table has stretches, and takes each stretch once.
+    A segment is as many units as a variant of the table has stretches, and takes each stretch once.
     """
 
     rotates: ClassVar[bool]
     reorders: ClassVar[bool]
-    variant_per_run: ClassVar[bool]
     mixes: ClassVar[bool]
 
-    # Of 2^16 to 2^21 the one with which a product through torch was quickest, by hand on two cores of an AMD EPYC.
-    tile_rows = 2**19
+    # Of 2^15 to 2^20 the one with which a product through torch was quickest, by hand on two cores of an AMD EPYC.
+    tile_rows = 2**18
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
         self._tensorwise: dict[str, Tensorwise] = {}
 
     @property
+    def unit(self) -> int:
+        """Rows of a unit, and numbers of a stretch."""
+        return LINES * COLUMNS if self.mixes else RUN
+
+    @property
     def groups(self) -> int:
-        """Stretches of 32 entries in one variant of the table."""
+        """Stretches in one variant of the table."""
         raise NotImplementedError
 
+    @property
+    def variants(self) -> int:
+        """Variants in the table; a power of two."""
+        return VARIANTS
+
     def tensorwise(self, name: str) -> Tensorwise:
-        """What the runs of tensor `name` are made from."""
+        """What the units of tensor `name` are made from."""
         if name not in self._tensorwise:
             self._tensorwise[name] = Tensorwise(
                 groups=self.groups,
+                variants=self.variants,
                 sign_key=self._stream("signs", name).splitmix_key,
                 segment_key=self._stream("segments", name).splitmix_key,
                 multiplier=self._multiplier(name),
                 rotates=self.rotates,
-                variant_per_run=self.variant_per_run,
                 mixes=self.mixes,
             )
         return self._tensorwise[name]
 
-    @property
-    def unit(self) -> int:
-        """So many runs take neighbouring stretches and are made together: 1, or those of a mixture."""
-        return MIXED_RUNS if self.mixes else 1
+    def places(self, name: str, units: range) -> NDArray[np.int32]:
+        """Which stretch, counted through all variants, each unit of a tensor takes. (No table has 2^31 of them.)"""
+        about = self.tensorwise(name)
+        first_segment, skip = divmod(units.start, about.groups)
+        segments = np.arange(first_segment, -(-units.stop // about.groups), dtype=np.uint64)
+        words = splitmix(about.segment_key, segments)
+        places = (np.arange(about.groups) * about.multiplier % about.groups).astype(np.int32)
+        # The high half of a word, as a fraction of 2^32, times the number of stretches.
+        offsets = ((words >> np.uint64(32)) * np.uint64(about.groups)) >> np.uint64(32) if about.rotates else 0 * words
+        places = places + offsets.astype(np.int32)[:, None]
+        # Below twice the number of stretches, so that the smaller of the two, without signs, is the remainder.
+        unsigned = places.view(np.uint32)
+        np.minimum(unsigned, unsigned - np.uint32(about.groups), out=unsigned)
+        places += (words % np.uint64(about.variants)).astype(np.int32)[:, None] * np.int32(about.groups)
+        return places.reshape(-1)[skip : skip + len(units)]
 
-    def words(self, name: str, first: int, count: int) -> NDArray[np.uint64]:
-        """The words of signs of the runs of `count` units from unit `first` on."""
-        return self._stream("signs", name).splitmix(first * self.unit, count * self.unit)
-
-    def places(self, name: str, words: NDArray[np.uint64], first: int, count: int) -> NDArray[np.int64]:
-        """Where in the table, in units, each of units [first, first + count) of a tensor is; `words` are their signs."""
-        about, units = self.tensorwise(name), self.groups // self.unit
-        first_segment, skip = divmod(first, units)
-        segments = -(-(skip + count) // units)
-        of_segment = self._stream("segments", name).splitmix(first_segment, segments)
-        places = np.arange(units, dtype=np.int64) * about.multiplier % units + np.zeros((segments, 1), np.int64)
-        if about.rotates:
-            # The high half of a word, as a fraction of 2^32, times the number of places.
-            offsets = ((of_segment >> np.uint64(32)) * np.uint64(units)) >> np.uint64(32)
-            places += offsets.astype(np.int64)[:, None]
-            # Below twice the number of places, so that the smaller of the two, without signs, is the remainder.
-            unsigned = places.view(np.uint64)
-            np.minimum(unsigned, unsigned - np.uint64(units), out=unsigned)
-        if not about.variant_per_run:
-            places += (of_segment % np.uint64(VARIANTS)).astype(np.int64)[:, None] * units
-        wanted = places.reshape(-1)[skip : skip + count]
-        if about.variant_per_run:
-            wanted += ((words >> np.uint64(32)) % np.uint64(VARIANTS)).astype(np.int64) * units
-        return wanted
+    def bits(self, name: str, words: range) -> NDArray[np.uint8]:
+        """Bits of signs, 1 for minus, from the low halves of these words of a tensor: 32 each."""
+        made = splitmix(self.tensorwise(name).sign_key, np.arange(words.start, words.stop, dtype=np.uint64))
+        return np.unpackbits(made.astype("<u4").view(np.uint8), bitorder="little")
 
     def _stream(self, what: str, name: str = "") -> Stream:
         return Stream(seed=self.spec.seed, purpose=f"{self.family}/{what}", name=name)
@@ -124,59 +133,72 @@ class TableProjection(Projection):
         else:
             kernels.write_rows(expanded, base, out, self.tensorwise(name), start)
 
-    def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
-        table = expanded.view(-1, self.unit * RUN)
-        for first, count, begin, end in self._tiles(start, stop):
-            words = self.words(name, first, count)
-            places = torch.from_numpy(self.places(name, words, first, count)).to(table.device)
-            values, spare, masks = scratch(count * self.unit, table)
-            torch.index_select(table, 0, places, out=values.view(count, self.unit * RUN))
-            flip_signs(values, sign_words(words, table.device), out=values, masks=masks)
-            yield self._mix(values, spare).view(-1)[begin:end]
-
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
-        total = g.new_zeros(VARIANTS * self.groups, RUN)
+        total = self._empty_table(g).zero_()
         kernels = kernels_for(g)
-        if kernels is not None:
+        if kernels is None:
+            self._add_adjoint(total, g, name, start)
+        else:
             kernels.add_adjoint(total, g, self.tensorwise(name), start)
-            return total
-        for first, count, begin, end in self._tiles(start, start + g.numel()):
-            words = self.words(name, first, count)
-            places = torch.from_numpy(self.places(name, words, first, count)).to(g.device)
-            values, spare, masks = scratch(count * self.unit, g)
-            flat, row = values.view(-1), first * self.unit * RUN - start
-            flat[:begin], flat[begin:end], flat[end:] = 0, g[row + begin : row + end], 0
-            mixed = self._mix(values, spare).view(-1, RUN)
-            flip_signs(mixed, sign_words(words, g.device), out=mixed, masks=masks)
-            total.view(-1, self.unit * RUN).index_add_(0, places, mixed.view(count, self.unit * RUN))
         return total
 
-    def _mix(self, values: Tensor, spare: Tensor) -> Tensor:
-        """The Hadamard matrix of size 32 across the rows of each mixture, where the family mixes."""
-        shape = (-1, MIXED_ROWS, MIXED_COLUMNS)
-        return walsh_hadamard(values.view(shape), spare.view(shape)) if self.mixes else values
+    def _empty_table(self, like: Tensor) -> Tensor:
+        """Memory in the shape that `_expand` gives."""
+        raise NotImplementedError
 
-    def _tiles(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-        """(first unit, number of units, begin, end): whole units, and which of their rows are wanted."""
-        rows = RUN * self.unit
-        for row in range(start - start % self.tile_rows, stop, self.tile_rows):
-            first = max(start - start % rows, row)
-            last = min(-(-stop // rows) * rows, row + self.tile_rows)
-            yield first // rows, (last - first) // rows, max(start - first, 0), min(stop, last) - first
+    def _add_adjoint(self, total: Tensor, g: Tensor, name: str, start: int) -> None:
+        """Add to a table the transposed rows from `start` on, times g, through torch."""
+        raise NotImplementedError
+
+    def _drawn(self, name: str, units: range) -> tuple[NDArray[np.signedinteger], ...]:
+        """What units are made from, a number for each in every array."""
+        raise NotImplementedError
+
+    def _units(self, name: str, start: int, stop: int, device: torch.device) -> Iterator[tuple[range, tuple[Tensor, ...]]]:
+        """For each tile of rows [start, stop): its units, and their part of what is drawn."""
+        wanted, in_tile = range(start // self.unit, -(-stop // self.unit)), self.tile_rows // self.unit
+        for some in _parts(wanted, _UNITS_DRAWN):
+            drawn = [torch.from_numpy(array).to(device) for array in self._drawn(name, some)]
+            for units in _parts(some, in_tile):
+                yield units, tuple(array[units.start - some.start : units.stop - some.start] for array in drawn)
+
+    def _rows_of(self, units: range) -> tuple[int, int]:
+        return units.start * self.unit, units.stop * self.unit
+
+    def _padded(self, g: Tensor, start: int, units: range) -> Tensor:
+        """Of g, whose rows begin at `start`, those of some units, as (units, rows of a unit); 0 where g has none."""
+        first, last = self._rows_of(units)
+        begin, end = max(first, start), min(last, start + g.numel())
+        piece = g[begin - start : end - start]
+        if end - begin < last - first:
+            piece = torch.nn.functional.pad(piece, (begin - first, last - end))
+        return piece.view(len(units), self.unit)
+
+
+def _parts(numbers: range, size: int) -> Iterator[range]:
+    """Consecutive numbers, cut at the multiples of `size`."""
+    for low in range(numbers.start - numbers.start % size, numbers.stop, size):
+        yield range(max(low, numbers.start), min(low + size, numbers.stop))
 
 
 class SlotTable(TableProjection):
-    """The part of it that one-hot families share: every entry of the table is one coordinate of w, a slot.
+    """The part of it that one-hot families share: every entry of the table is one coordinate of w, a slot, with a sign.
 
-    A variant has 32 ceil(d / 32) slots; slot j holds coordinate j mod d before it is permuted.
+    A variant has 32 ceil(d / 32) slots; slot j holds coordinate j mod d before it is permuted. The table's second half is the
+    first with all signs turned: a run's own sign says from which half it is taken, so a row costs no operation on its sign.
     """
 
     mixes = False
+    has_negative_zeros = False
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
-        self._slots: dict[torch.device, Tensor] = {torch.device("cpu"): torch.from_numpy(self._make_slots().reshape(-1))}
-        squares = self._column_squares()
+        stream = self._stream("slot signs")
+        self._tables: dict[torch.device, _Slots] = {}
+        slots = self._make_slots().reshape(-1) % self.d
+        signs = fair_signs(stream, 0, len(slots))
+        self._tables[torch.device("cpu")] = _Slots(torch.from_numpy(slots), torch.from_numpy(signs))
+        squares = self._column_squares(slots.reshape(-1, RUN))
         dead = np.flatnonzero(squares == 0)
         if dead.size:
             raise ConfigError(
@@ -190,32 +212,67 @@ class SlotTable(TableProjection):
         """Stretches of 32 slots in one variant."""
         return -(-self.d // RUN)
 
+    @property
+    def variants(self) -> int:
+        """Variants in the table: 16, or as many as make 256 stretches."""
+        return max(VARIANTS, 1 << max(_STRETCHES // self.groups, 1).bit_length() - 1)
+
     def _make_slots(self) -> NDArray[np.int64]:
-        """Which coordinate each entry of the table holds: (variants, slots)."""
+        """Which slot each entry of the table's first half holds: (variants, slots)."""
         raise NotImplementedError
 
-    def _column_squares(self) -> NDArray[np.float64]:
-        """||column j||^2 for j < d, if every entry were ± sqrt(d) times the tensor's scale."""
-        slots = self._slots[torch.device("cpu")].numpy().reshape(-1, RUN)
+    def _column_squares(self, slots: NDArray[np.int64]) -> NDArray[np.float64]:
+        """||column j||^2 for j < d, if every entry were ± sqrt(d) times the tensor's scale; `slots` are the stretches."""
         whole_segment = np.bincount(slots[: self.groups].reshape(-1), minlength=self.d)
         squares = np.zeros(self.d)
         # By name, so that the sum does not depend on the order in which tensors are listed.
         for name in sorted(self.sizes):
             segments, rest = divmod(self.sizes[name], self.groups * RUN)
-            first, count = segments * self.groups, -(-rest // RUN)
-            stretches = self.places(name, self.words(name, first, count), first, count)
+            first = segments * self.groups
+            stretches = self.places(name, range(first, first - (-rest // RUN)))
             partial = np.bincount(slots[stretches].reshape(-1)[:rest], minlength=self.d)
             squares += self.d * self.scale(name) ** 2 * (segments * whole_segment + partial)
         return squares
 
     def _expand(self, w: Tensor) -> Tensor:
-        return (w * self._column_factors.to(w)).index_select(0, self._slots_on(w.device)).view(-1, RUN)
+        table = self._slots_on(w.device)
+        first_half = (w * self._column_factors.to(w)).index_select(0, table.slots).mul_(table.signs)
+        # Adding +0.0 makes every zero +0.0.
+        return torch.cat([first_half, -first_half]).add_(0.0).view(-1, RUN)
 
     def _fold(self, expanded: Tensor) -> Tensor:
-        total = expanded.new_zeros(self.d).index_add_(0, self._slots_on(expanded.device), expanded.reshape(-1))
+        table = self._slots_on(expanded.device)
+        plus, minus = expanded.reshape(2, -1)
+        total = expanded.new_zeros(self.d).index_add_(0, table.slots, (plus - minus).mul_(table.signs))
         return total * self._column_factors.to(expanded)
 
-    def _slots_on(self, device: torch.device) -> Tensor:
-        if device not in self._slots:
-            self._slots[device] = self._slots[torch.device("cpu")].to(device)
-        return self._slots[device]
+    def _empty_table(self, like: Tensor) -> Tensor:
+        return like.new_empty(2 * self.variants * self.groups, RUN)
+
+    def _drawn(self, name: str, units: range) -> tuple[NDArray[np.signedinteger], ...]:
+        """Places in the table with both halves, by the signs of the runs."""
+        words = range(units.start // SIGNS, -(-units.stop // SIGNS))
+        bits = self.bits(name, words)[units.start - words.start * SIGNS :][: len(units)]
+        return (self.places(name, units) + bits * np.int32(self.variants * self.groups),)
+
+    def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
+        for units, (places,) in self._units(name, start, stop, expanded.device):
+            made, (first, _) = tile(len(units), RUN, like=expanded), self._rows_of(units)
+            torch.index_select(expanded, 0, places, out=made)
+            yield made.view(-1)[max(start - first, 0) : stop - first]
+
+    def _add_adjoint(self, total: Tensor, g: Tensor, name: str, start: int) -> None:
+        for units, (places,) in self._units(name, start, start + g.numel(), g.device):
+            total.index_add_(0, places.long(), self._padded(g, start, units))  # several times as fast as with 32 bits
+
+    def _slots_on(self, device: torch.device) -> _Slots:
+        if device not in self._tables:
+            self._tables[device] = _Slots(*(tensor.to(device) for tensor in self._tables[torch.device("cpu")]))
+        return self._tables[device]
+
+
+class _Slots(NamedTuple):
+    """For each entry of the table's first half its coordinate of w, and its sign."""
+
+    slots: Tensor
+    signs: Tensor

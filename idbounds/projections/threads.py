@@ -47,13 +47,14 @@ def _ranges(start: int, stop: int, edge: int, threads: int) -> list[tuple[int, i
 
 @lru_cache(maxsize=1)
 def _workers(threads: int) -> ThreadPoolExecutor:
-    """Threads in which torch itself uses one thread."""
+    """Threads in which torch itself uses one thread, and records nothing for derivatives: each operation is then shorter."""
     with _one_thread():
         # Each worker reads torch's number of threads at its start, so all must have started within this block.
         all_started = threading.Barrier(threads + 1)
 
         def start() -> None:
             torch.set_num_threads(1)
+            torch.set_grad_enabled(False)
             all_started.wait()
 
         pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="idbounds-projection")

@@ -3,8 +3,8 @@
 The same additions in the same order as the path through torch, so P w has the same bits. The adjoint adds into the table
 by atomic operations: on a GPU the order of its sums, and so their last bits, may differ from call to call.
 
-The numbers of a program stand as (runs, 32 lanes), or, where rows are mixed, as (half rows, 32 lanes, 32 rows): a thread
-has 16 bytes of each of the 32 rows, so that butterflies need no other thread and one hash serves all of a thread's lanes.
+The numbers of a program stand as (runs, 32 lanes), or, where they are mixed, as (units, 64 columns, 32 lines): a thread has 16
+bytes of each of the 32 lines, so that butterflies need no other thread and one hash serves all that a thread has.
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ import triton.language as tl
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
-from idbounds.projections.signs import RUN
-from idbounds.projections.table import MIXED_COLUMNS, MIXED_ROWS, MIXED_RUNS, VARIANTS
+from idbounds.projections.table import COLUMNS, LINES, RUN, SIGNS
 
 if TYPE_CHECKING:
     from idbounds.projections.table import Tensorwise
 
 # A kernel reads a global only as a `constexpr`.
 _STEP, _FIRST, _SECOND = (tl.constexpr(int(word)) for word in (SPLITMIX_STEP, SPLITMIX_FIRST, SPLITMIX_SECOND))
-_RUN, _VARIANTS, _ROWS = tl.constexpr(RUN), tl.constexpr(VARIANTS), tl.constexpr(MIXED_ROWS)
-_COLUMNS, _MIXED_RUNS = tl.constexpr(MIXED_COLUMNS), tl.constexpr(MIXED_RUNS)
-_STAGES, _PARTS = tl.constexpr(MIXED_ROWS.bit_length() - 1), tl.constexpr(MIXED_COLUMNS // RUN)
+_RUN, _SIGNS, _LINES, _COLUMNS = tl.constexpr(RUN), tl.constexpr(SIGNS), tl.constexpr(LINES), tl.constexpr(COLUMNS)
+_MIXED, _STAGES = tl.constexpr(LINES * COLUMNS), tl.constexpr(LINES.bit_length() - 1)
 
-#: Runs and warps of a program of whole runs: 32 numbers a thread, as where rows are mixed; Triton's default of 4 warps.
+#: Runs and warps of a program of whole runs: 32 numbers a thread, as where they are mixed; Triton's default of 4 warps.
 _PLAIN_RUNS, _PLAIN_WARPS = 128, 4
-#: Where rows are mixed, a program is one warp of 32 threads; each takes 16 bytes, the widest load, of every row.
+#: Where they are mixed, a program is one warp of 32 threads; each takes 16 bytes, the widest load, of every line.
 _WARP_BYTES = 32 * 16
 #: Below so many stretches, place times multiplier plus offset is below 2^32.
 _NARROW = 2**16
 #: Numbers of which Triton must not make versions by value: 1 would become a constant without a type.
-_PLAIN_NUMBERS = ["first", "groups", "sign_key", "segment_key", "multiplier"]
+_PLAIN_NUMBERS = ["first", "groups", "variants", "sign_key", "segment_key", "multiplier"]
 
 
 def write_rows(table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwise, start: int) -> None:
@@ -52,18 +50,13 @@ def add_adjoint(total: Tensor, g: Tensor, about: Tensorwise, start: int) -> None
 
 def _launch(kernel: Any, tensors: tuple[Tensor | None, ...], like: Tensor, about: Tensorwise, start: int) -> None:
     """Run a kernel over the rows from `start` on, as many as `like` has, from the unit that holds the first of them."""
-    if about.mixes:
-        unit, runs = MIXED_RUNS, MIXED_RUNS * _WARP_BYTES // (MIXED_COLUMNS * like.element_size())
-    else:
-        unit, runs = 1, _PLAIN_RUNS
-    first = start // (unit * RUN) * unit
-    skip = start - first * RUN
+    unit, units = (LINES * COLUMNS, _WARP_BYTES // (COLUMNS * like.element_size())) if about.mixes else (RUN, _PLAIN_RUNS)
+    first = start // unit
+    skip = start - first * unit
     with torch.cuda.device(like.get_device()):  # -1, for the CPU, leaves the device as it is
-        kernel[(triton.cdiv(skip + like.numel(), runs * RUN),)](
-            *tensors, skip, skip + like.numel(), first, about.groups, about.sign_key, about.segment_key, about.multiplier,
-            rotates=about.rotates, variant_per_run=about.variant_per_run, runs=runs,
-            index=tl.uint32 if about.groups < _NARROW else tl.uint64,
-            bits=tl.uint32 if like.dtype == torch.float32 else tl.uint64,
+        kernel[(triton.cdiv(skip + like.numel(), units * unit),)](
+            *tensors, skip, skip + like.numel(), first, about.groups, about.variants, about.sign_key, about.segment_key,
+            about.multiplier, rotates=about.rotates, units=units, index=tl.uint32 if about.groups < _NARROW else tl.uint64,
             num_warps=1 if about.mixes else _PLAIN_WARPS, enable_fp_fusion=False,
         )  # fmt: skip
 
@@ -77,12 +70,12 @@ def _splitmix(key: tl.tensor, position: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _entries(
-    begin: tl.tensor, after: tl.tensor, words: tl.tensor, groups: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
-    rotates: tl.constexpr, variant_per_run: tl.constexpr, index: tl.constexpr,
+def _stretches(
+    begin: tl.tensor, after: tl.tensor, groups: tl.tensor, variants: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
+    rotates: tl.constexpr, index: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Where in the table the runs begin + after are; `words`, their signs, are read only if variant_per_run."""
-    # One long division a program; those of the runs are short, from the start of the first run's segment.
+    """Which stretch of the table, counted through all variants, the units begin + after take."""
+    # One long division a program; those of the units are short, from the start of the first unit's segment.
     first_segment = begin // groups
     place = (begin - first_segment * groups).to(index) + after.to(index)
     stretches = groups.to(index)
@@ -91,25 +84,16 @@ def _entries(
     stretch = (place - segment * stretches) * multiplier.to(index)
     if rotates:
         stretch += (((word >> 32) * groups.to(tl.uint64)) >> 32).to(index)
-    if variant_per_run:
-        word = words >> 32
-    return (((word % _VARIANTS).to(tl.int64) * groups) + (stretch % stretches).to(tl.int64)) * _RUN
-
-
-@triton.jit
-def _flip(values: tl.tensor, words: tl.tensor, lanes: tl.tensor, bits: tl.constexpr) -> tl.tensor:
-    """Values with the sign of lane l flipped where bit l of the word is 1."""
-    signs = (words.to(bits) >> lanes.to(bits)) << (bits.primitive_bitwidth - 1)
-    return (values.to(bits, bitcast=True) ^ signs).to(values.dtype, bitcast=True)
+    return (word & (variants.to(tl.uint64) - 1)).to(tl.int64) * groups + (stretch % stretches).to(tl.int64)
 
 
 @triton.jit
 def _hadamard(values: tl.tensor) -> tl.tensor:
-    """H_32 along the last axis of (columns, 32). Each stage takes the lowest bit of the row and leaves it as the highest."""
+    """H_32 along the last axis of (columns, 32). Each stage takes the lowest bit of the line and leaves it as the highest."""
     columns: tl.constexpr = values.shape[0]
     for _ in tl.static_range(_STAGES):
-        even, odd = tl.split(tl.reshape(values, (columns, _ROWS // 2, 2)))
-        values = tl.reshape(tl.permute(tl.join(even + odd, even - odd), (0, 2, 1)), (columns, _ROWS))
+        even, odd = tl.split(tl.reshape(values, (columns, _LINES // 2, 2)))
+        values = tl.reshape(tl.permute(tl.join(even + odd, even - odd), (0, 2, 1)), (columns, _LINES))
     return values
 
 
@@ -125,86 +109,79 @@ def _store(out: tl.tensor, base: tl.tensor, position: tl.tensor, skip: tl.tensor
 
 @triton.jit
 def _plain(
-    first: tl.tensor, groups: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
-    rotates: tl.constexpr, variant_per_run: tl.constexpr, runs: tl.constexpr, index: tl.constexpr,
+    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """(position, entry, words, lanes) of a program's numbers, as (runs, 32)."""
-    before = tl.program_id(0).to(tl.int64) * runs
-    begin, after, lanes = first.to(tl.int64) + before, tl.arange(0, runs), tl.arange(0, _RUN)[None, :]
-    words = _splitmix(sign_key, begin + after)
-    entry = _entries(begin, after, words, groups, segment_key, multiplier, rotates, variant_per_run, index)
-    return before * _RUN + (after[:, None] * _RUN + lanes), entry[:, None] + lanes, words[:, None], lanes
+    """(position, entry) of a program's numbers, as (runs, 32)."""
+    before = tl.program_id(0).to(tl.int64) * units
+    begin, after, lanes = first.to(tl.int64) + before, tl.arange(0, units), tl.arange(0, _RUN)[None, :]
+    run = begin + after
+    signs = (_splitmix(sign_key, run // _SIGNS) >> (run % _SIGNS).to(tl.uint64)) & 1
+    stretch = _stretches(begin, after, groups, variants, segment_key, multiplier, rotates, index)
+    entry = (signs.to(tl.int64) * groups * variants + stretch) * _RUN
+    return before * _RUN + (after[:, None] * _RUN + lanes), entry[:, None] + lanes
 
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _write_plain(
     table: tl.tensor, base: tl.tensor, out: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
-    rotates: tl.constexpr, variant_per_run: tl.constexpr, runs: tl.constexpr, index: tl.constexpr, bits: tl.constexpr,
+    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry, words, lanes = _plain(
-        first, groups, sign_key, segment_key, multiplier, rotates, variant_per_run, runs, index
-    )
-    _store(out, base, position, skip, stop, _flip(tl.load(table + entry), words, lanes, bits))
+    position, entry = _plain(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
+    _store(out, base, position, skip, stop, tl.load(table + entry))
 
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _add_plain(
     total: tl.tensor, g: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
-    rotates: tl.constexpr, variant_per_run: tl.constexpr, runs: tl.constexpr, index: tl.constexpr, bits: tl.constexpr,
+    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry, words, lanes = _plain(
-        first, groups, sign_key, segment_key, multiplier, rotates, variant_per_run, runs, index
-    )
+    position, entry = _plain(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
     inside = (position >= skip) & (position < stop)
     values = tl.load(g + (position - skip), mask=inside, other=0.0)
-    tl.atomic_add(total + entry, _flip(values, words, lanes, bits), mask=inside, sem="relaxed")
+    tl.atomic_add(total + entry, values, mask=inside, sem="relaxed")
 
 
 @triton.jit
 def _mixed(
-    first: tl.tensor, groups: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
-    rotates: tl.constexpr, variant_per_run: tl.constexpr, runs: tl.constexpr, index: tl.constexpr,
+    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """(position, entry, words, lanes) of a program's numbers, as (half rows, 32, 32)."""
-    before = tl.program_id(0).to(tl.int64) * runs
-    begin = first.to(tl.int64) + before
-    half_row = tl.arange(0, runs // _ROWS)[:, None, None]
-    lanes, rows = tl.arange(0, _RUN)[None, :, None], tl.arange(0, _ROWS)[None, None, :]
-    mixture, within = half_row // _PARTS * _MIXED_RUNS, half_row % _PARTS + rows * _PARTS
-    words = _splitmix(sign_key, begin + (mixture + within))
-    entry = _entries(begin, mixture, words, groups, segment_key, multiplier, rotates, variant_per_run, index)
-    places = within * _RUN + lanes
-    return before * _RUN + (mixture * _RUN + places), entry + places, words, lanes
+    """(position, entry, minus) of a program's numbers, as (units, 64, 32); minus: 1 where a line's sign is."""
+    before = tl.program_id(0).to(tl.int64) * units
+    begin, unit = first.to(tl.int64) + before, tl.arange(0, units)[:, None, None]
+    columns, lines = tl.arange(0, _COLUMNS)[None, :, None], tl.arange(0, _LINES)[None, None, :]
+    minus = (_splitmix(sign_key, begin + unit) >> lines.to(tl.uint64)) & 1
+    stretch = _stretches(begin, unit, groups, variants, segment_key, multiplier, rotates, index)
+    within = lines * _COLUMNS + columns
+    return before * _MIXED + (unit * _MIXED + within), stretch * _MIXED + within, minus
 
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _write_mixed(
     table: tl.tensor, base: tl.tensor, out: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
-    rotates: tl.constexpr, variant_per_run: tl.constexpr, runs: tl.constexpr, index: tl.constexpr, bits: tl.constexpr,
+    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry, words, lanes = _mixed(
-        first, groups, sign_key, segment_key, multiplier, rotates, variant_per_run, runs, index
-    )
-    columns: tl.constexpr = runs * _RUN // _ROWS
-    values = _flip(tl.load(table + entry), words, lanes, bits)
-    mixed = _hadamard(tl.reshape(values, (columns, _ROWS)))
-    _store(out, base, tl.reshape(position, (columns, _ROWS)), skip, stop, mixed)
+    position, entry, minus = _mixed(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
+    columns: tl.constexpr = units * _COLUMNS
+    values = tl.load(table + entry)
+    values = tl.where(minus == 1, -values, values)
+    mixed = _hadamard(tl.reshape(values, (columns, _LINES)))
+    _store(out, base, tl.reshape(position, (columns, _LINES)), skip, stop, mixed)
 
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _add_mixed(
     total: tl.tensor, g: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor, multiplier: tl.tensor,
-    rotates: tl.constexpr, variant_per_run: tl.constexpr, runs: tl.constexpr, index: tl.constexpr, bits: tl.constexpr,
+    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry, words, lanes = _mixed(
-        first, groups, sign_key, segment_key, multiplier, rotates, variant_per_run, runs, index
-    )
-    columns: tl.constexpr = runs * _RUN // _ROWS
+    position, entry, minus = _mixed(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
+    columns: tl.constexpr = units * _COLUMNS
     inside = (position >= skip) & (position < stop)
     values = tl.load(g + (position - skip), mask=inside, other=0.0)
-    mixed = tl.reshape(_hadamard(tl.reshape(values, (columns, _ROWS))), (runs // _ROWS, _RUN, _ROWS))
-    tl.atomic_add(total + entry, _flip(mixed, words, lanes, bits), sem="relaxed")
+    mixed = tl.reshape(_hadamard(tl.reshape(values, (columns, _LINES))), (units, _COLUMNS, _LINES))
+    tl.atomic_add(total + entry, tl.where(minus == 1, -mixed, mixed), sem="relaxed")

@@ -44,19 +44,25 @@ def test_a_block_is_the_product_that_its_docstring_states():
     m = 2048
     P = projection("fastfood", d=m, D=m, seed=3)
     mixers = P._mixers_like(torch.zeros(1, dtype=torch.float64))
-    words = P.words("", 0, 1)
-    variant = int(P.places("", words, 0, 1)[0]) // (P.groups // P.unit)
-    bits = (words[:, None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
-    signs = 1.0 - 2.0 * bits.astype(np.float64).reshape(-1)
+    (variant,) = P.places("", range(1))
+    fresh = np.kron(1.0 - 2.0 * P.bits("", range(1)), np.ones(m // 32))
     first, second = mixers.first_signs[:, variant].numpy(), mixers.second_signs[:, variant].numpy()
+    columns = mixers.column_signs[variant].numpy().reshape(-1)
     permutation = np.eye(m)[mixers.permutations[:, variant].numpy()]
     left, middle = np.kron(hadamard(32), np.eye(m // 32)), np.kron(np.eye(32), hadamard(m // 32))
     # Without the signs between them the two are Fastfood's own last factor.
     np.testing.assert_array_equal(left @ middle, hadamard(m))
-    block = left @ np.diag(signs) @ middle @ np.diag(second) @ permutation @ hadamard(m) @ np.diag(first) / math.sqrt(m)
+    between = np.diag(fresh) @ np.diag(columns)
+    block = left @ between @ middle @ np.diag(second) @ permutation @ hadamard(m) @ np.diag(first) / math.sqrt(m)
     w = gaussian(m)
     # P is V over sqrt(D), which here is sqrt(m).
     np.testing.assert_allclose((P @ w).numpy(), block @ w.numpy() / math.sqrt(m), rtol=1e-9, atol=1e-11)
+
+
+def test_every_unit_has_fresh_signs():
+    bits = projection("fastfood", d=100, D=2**22, seed=4).bits("", range(2048)).reshape(-1, 32)
+    assert len({tuple(row) for row in bits.tolist()}) == 2048
+    assert abs(float(bits.mean()) - 0.5) < 0.01
 
 
 def test_no_coordinate_is_cut_off_by_small_tensors():

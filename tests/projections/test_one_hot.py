@@ -40,8 +40,19 @@ class TestBothFamilies:
         with pytest.raises(ConfigError, match="would move no weight"):
             projection(family, d=64, layout=tuple((f"t{number}", 2) for number in range(32)))
 
-    def test_signs_are_fair_and_differ_between_segments(self, family):
+    def test_signs_and_orders_are_fair_and_differ_between_segments(self, family):
         P = projection(family, d=32, D=32 * 4000, seed=2)
-        signs = torch.sign(P @ torch.ones(32)).view(-1, 32)
-        assert abs(float(signs.mean())) < 0.02
-        assert len({tuple(row) for row in signs.tolist()}) > 3990
+        runs = (P @ torch.arange(1.0, 33.0)).view(-1, 32)
+        assert abs(float(torch.sign(runs).mean())) < 0.02
+        # 256 variants, each with both signs.
+        assert len({tuple(row) for row in runs.tolist()}) > 500
+
+    def test_neighbouring_runs_have_independent_signs(self, family):
+        # At w in one coordinate of a stretch, what is seen of a run is the product of its own sign and its slot's.
+        P = projection(family, d=64, D=64 * 4000, seed=2)
+        signs = torch.sign(P @ torch.ones(64)).view(-1, 2, 32)
+        assert abs(float((signs[:, 0] * signs[:, 1]).mean())) < 0.02
+
+    def test_so_many_variants_as_make_256_stretches(self, family):
+        found = [projection(family, d=d, D=10**6).variants for d in (1, 32, 33, 1000, 2048, 2049, 10_000, 100_000)]
+        assert found == [256, 256, 128, 16, 16, 16, 16, 16]

@@ -64,5 +64,5 @@ def test_numbers_out_of_range_are_refused(nonzeros):
 
 
 def test_a_coordinate_that_moves_nothing_is_refused():
-    with pytest.raises(ConfigError, match=r"coordinates \d+ to \d+ \(a stratum of 8\): .* would move no weight"):
-        projection("sparse", d=64, layout=tuple((f"t{number}", 2) for number in range(32)))
+    with pytest.raises(ConfigError, match=r"coordinates \d+ to \d+ \(a stratum of 32\): .* would move no weight"):
+        projection("sparse", d=64, layout=tuple((f"t{number}", 2) for number in range(32)), nonzeros=2)

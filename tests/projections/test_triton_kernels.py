@@ -34,12 +34,12 @@ def test_the_kernels_keep_the_laws(where):
 #: The types of the kernels' arguments as for a large tensor, and the values of those that are fixed when it is compiled.
 TYPES = {
     **dict.fromkeys(("table", "base", "out", "total", "g"), "*fp32"),
-    **dict.fromkeys(("skip", "stop", "groups", "multiplier"), "i32"),
+    **dict.fromkeys(("skip", "stop", "groups", "variants", "multiplier"), "i32"),
     "first": "i64",
     "sign_key": "u64",
     "segment_key": "i64",
 }
-FIXED = {"rotates": True, "variant_per_run": True, "runs": 64}
+FIXED = {"rotates": True}
 
 
 @pytest.mark.parametrize("kernel", ["_write_plain", "_add_plain", "_write_mixed", "_add_mixed"])
@@ -49,11 +49,11 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_there(kernel, tmp_path, monke
     compiler, language = importlib.import_module("triton.compiler"), importlib.import_module("triton.language")
     target = importlib.import_module("triton.backends.compiler").GPUTarget("cuda", 90, 32)
     function = getattr(importlib.import_module("idbounds.projections.triton_kernels"), kernel)
-    fixed = {**FIXED, "index": language.uint32, "bits": language.uint32}
+    fixed = {**FIXED, "units": 1 if kernel.endswith("mixed") else 64, "index": language.uint32}
     types = {name: "constexpr" if name in fixed else TYPES[name] for name in function.arg_names}
     source = compiler.ASTSource(function, types, fixed)
     ptx = compiler.compile(source, target=target, options={"num_warps": 4, "enable_fp_fusion": False}).asm["ptx"]
-    # Written rows: 64 runs of 32 numbers for 128 threads, so that each adds the zero that makes +0.0 of -0.0 16 times.
+    # Written rows: 2048 numbers for 128 threads, so that each adds the zero that makes +0.0 of -0.0 16 times.
     zeros_added = re.findall(r"add\S*\.f32\s+\S+ \S+ 0f00000000;", ptx)
     assert len(zeros_added) == (16 if kernel.startswith("_write") else 0)
 
