@@ -235,6 +235,18 @@ def test_what_is_not_declared_is_not_certified(tmp_path):
     assert certificate.training.delta == 0.05
     assert verify(run.folder).agrees
     assert "no message is declared" in verify(run.folder).verdict
+    table = bounds_table([read_run(run.folder)])
+    row = dict(zip(table.flat_heads, table.rows[0], strict=True))
+    assert row["training set: bound (%)"].value == certificate.training.value
+    assert row["training set: bits"].value == certificate.training.complexity.num_bits
+    assert (row["training set: error (%)"].value, row["training set: error (%)"].mark) == (
+        certificate.train_draws.risk_at_most,
+        "§",
+    )
+    assert (row["d"].value, row["training set: errors"].text) == (certificate.d, "–")
+    assert row["held-out set: bound (%)"].value == certificate.held_out.value
+    assert "training set: stochastic (%)" not in table.flat_heads, "it is the row's own bound"
+    assert f"certificate {certificate.sha256[:12]}" in table.caption
     message_only = prepare(small(tmp_path / "other", ["message"]))
     with pytest.raises(UnsupportedEvidenceError, match="prior was not fixed beforehand"):
         certify_stochastic(message_only)

@@ -41,6 +41,7 @@ _SYMBOLS = str.maketrans(
         "₂": r"\(_2\)",
         "†": r"\(\dagger\)",
         "‡": r"\(\ddagger\)",
+        "§": r"\S{}",
         "–": "--",
         "…": r"\ldots{}",
     }

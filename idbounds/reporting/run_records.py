@@ -50,6 +50,16 @@ class RunRecords:
         return Origin(self._path(CERTIFICATE_FILE), self.certificate_file)
 
     @property
+    def claim(self) -> CertificateFile | StochasticCertificate | None:
+        """What is certified of the predictor that the run declares: of its message, or of the law where it has no message."""
+        return self.certificate_file or self.stochastic
+
+    @property
+    def claimed(self) -> Origin:
+        """`claim` with its file. Raises DataError if there is none."""
+        return self.certified if self.drawn is None or self.certificate_file is not None else self.drawn
+
+    @property
     def said(self) -> Origin:
         """The message. Raises DataError if there is none."""
         if self.message is None:

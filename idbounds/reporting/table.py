@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -112,6 +112,12 @@ def text_cell(text: str) -> Cell:
     return Cell(text, text)
 
 
+def _within(found: Any, step: str) -> Any:
+    if isinstance(found, Mapping):
+        return found[step]
+    return found[int(step)] if step.isdigit() else getattr(found, step)
+
+
 @dataclass(frozen=True)
 class Origin:
     """A record and the file that holds it: cells read through it name their source, so that no trace is written by hand."""
@@ -130,10 +136,10 @@ class Origin:
         return Source(self.file, self.sha256, path)
 
     def value(self, path: str) -> Any:
-        """The field at the end of a path of attributes and positions; AttributeError or IndexError if there is none."""
+        """The field at the end of a path of attributes, keys and positions; AttributeError, KeyError or IndexError if none."""
         found: Any = self.record
         for step in path.split("."):
-            found = found[int(step)] if step.isdigit() else getattr(found, step)
+            found = _within(found, step)
         return found
 
     def cell(self, path: str, render: Callable[[Any], str] = str) -> Cell:

@@ -15,12 +15,17 @@ from idbounds.reporting.table import NO_CELL, Cell, Origin, Table, as_best
 
 VACUOUS = ("‡", "vacuous: says nothing")
 NO_BETTER = ("†", "not below the error of always guessing the most frequent class")
+STOCHASTIC = (
+    "§",
+    "of a stochastic predictor: the upper end of an estimate from draws; bits are those of its divergence",
+)
 
 
 def bounds_table(runs: Sequence[RunRecords]) -> Table:
     """Errors, bits, the certified bound, the held-out bound and the majority-class error of each run.
 
-    Where a run has bounds of its network before compression, of θ₀ alone or of a stochastic predictor, they have columns.
+    Where a run has bounds of its network before compression, of θ₀ alone or of a stochastic predictor too, they have columns. A
+    run without a message is there with its stochastic predictor: the errors are estimates, with their margin.
 
     A bound that is vacuous or not below the majority-class error is marked. The smallest certified bound is bold among the
     runs that share the training examples and δ, if there are at least two. Raises DataError for a run without certificate.
@@ -42,7 +47,7 @@ def bounds_table(runs: Sequence[RunRecords]) -> Table:
         rows=tuple(rows),
         caption=_caption(runs, has_best=any(row[column].best for row in rows)),
         notes=assumed(runs),
-        marks=tuple(mark for mark in (VACUOUS, NO_BETTER) if mark[0] in marks),
+        marks=tuple(mark for mark in (VACUOUS, NO_BETTER, STOCHASTIC) if mark[0] in marks),
         groups=(("", len(first)), ("training set", len(training)), ("held-out set", len(held_out)), ("", 1)),
     )
 
@@ -65,11 +70,11 @@ def _theta0_alone(run: RunRecords) -> Cell:
 
 
 def _stochastic(run: RunRecords) -> Cell:
-    return _bound_beside(run, run.drawn, "training.value")
+    return _bound_beside(run, None if run.certificate_file is None else run.drawn, "training.value")
 
 
 def _bound_beside(run: RunRecords, record: Origin | None, path: str) -> Cell:
-    return NO_CELL if record is None else bound_cell(record, path, majority=run.certified.value("majority_error"))
+    return NO_CELL if record is None else bound_cell(record, path, majority=run.claimed.value("majority_error"))
 
 
 #: Bounds of other predictors from the same training set: a column each, where a run has one.
@@ -81,28 +86,37 @@ _BESIDE: dict[str, Callable[[RunRecords], Cell]] = {
 
 
 def _cells(run: RunRecords, *, beside: Sequence[Callable[[RunRecords], Cell]]) -> tuple[Cell, ...]:
-    certificate = run.certified
-    majority = certificate.value("majority_error")
+    claim, has_message = run.claimed, run.certificate_file is not None
+    majority = claim.value("majority_error")
+    d = NO_CELL if run.message is None else run.said.cell("d")
     return (
-        certificate.cell("training.delta", repr),
-        NO_CELL if run.message is None else run.said.cell("d"),
-        certificate.cell("training.evidence.errors"),
-        certificate.cell("training.evidence.n"),
-        certificate.cell("training.evidence.risk", percent),
-        certificate.cell("training.complexity.num_bits", bits_up),
-        bound_cell(certificate, "training.value", majority=majority),
+        claim.cell("training.delta", repr),
+        d if has_message else claim.cell("d"),
+        claim.cell("training.evidence.errors") if has_message else NO_CELL,
+        claim.cell("training.evidence.n"),
+        _risk(claim, "training", has_message=has_message),
+        claim.cell("training.complexity.num_bits", bits_up),
+        bound_cell(claim, "training.value", majority=majority),
         *(column(run) for column in beside),
-        certificate.cell("held_out.evidence.risk", percent),
-        certificate.cell("held_out.evidence.n"),
-        bound_cell(certificate, "held_out.value", majority=majority),
-        certificate.cell("majority_error", percent),
+        _risk(claim, "held_out", has_message=has_message),
+        claim.cell("held_out.evidence.n"),
+        bound_cell(claim, "held_out.value", majority=majority),
+        claim.cell("majority_error", percent),
     )
+
+
+def _risk(claim: Origin, part: str, *, has_message: bool) -> Cell:
+    """Of a network as counted, of a law at most what its draws leave possible."""
+    if has_message:
+        return claim.cell(f"{part}.evidence.risk", percent)
+    return replace(claim.cell(f"{part}.evidence.empirical_risk", percent_up), mark=STOCHASTIC[0])
 
 
 def comparable(run: RunRecords) -> Hashable:
     """What two runs must share for their bounds to be ranked: the examples, hence n, and δ."""
-    evidence = run.certified.value("training.evidence")
-    return run.spec.task.name, evidence.examples_sha256, evidence.n, run.certified.value("training.delta")
+    value = run.claimed.value
+    examples = (value("training.evidence.examples_sha256"), value("training.evidence.n"))
+    return run.spec.task.name, *examples, value("training.delta")
 
 
 def with_best(rows: list[tuple[Cell, ...]], *, column: int, keys: Sequence[Hashable]) -> list[tuple[Cell, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import PurePath
 from typing import TypeVar
 
+from idbounds.core.stochastic import StochasticCertificate
 from idbounds.core.values import CertificateFile
 from idbounds.reporting.run_records import RunRecords
 
@@ -42,7 +43,7 @@ def labels(runs: Sequence[RunRecords]) -> tuple[str, ...]:
 def assumed(runs: Sequence[RunRecords]) -> tuple[str, ...]:
     """What the certificates of the runs assume, each once; what not all assume with the tasks of those that do."""
     return (
-        *_assumed(runs, lambda run: run.certified.value("training.assumptions"), head="Assumed"),
+        *_assumed(runs, lambda run: run.claimed.value("training.assumptions"), head="Assumed"),
         *_assumed(runs, _more_for_held_out, head="Assumed by the bound from the held-out set"),
     )
 
@@ -60,8 +61,8 @@ def _assumed(runs: Sequence[RunRecords], texts_of: Callable[[RunRecords], Iterab
 
 def _more_for_held_out(run: RunRecords) -> list[str]:
     """What the held-out bound assumes beside the assumptions of the training bound."""
-    training = run.certified.value("training.assumptions")
-    return [text for text in run.certified.value("held_out.assumptions") if text not in training]
+    training = run.claimed.value("training.assumptions")
+    return [text for text in run.claimed.value("held_out.assumptions") if text not in training]
 
 
 def measured_signature(runs: Sequence[RunRecords]) -> str:
@@ -83,10 +84,10 @@ def proved_signature(runs: Sequence[RunRecords]) -> str:
 
 def _deltas(runs: Sequence[RunRecords]) -> tuple[str, ...]:
     """δ of both bounds of each run in words, each once."""
-    return distinct(_delta(run.certificate_file) for run in runs if run.certificate_file is not None)
+    return distinct(_delta(run.claim) for run in runs if run.claim is not None)
 
 
-def _delta(file: CertificateFile) -> str:
+def _delta(file: CertificateFile | StochasticCertificate) -> str:
     training, held_out = file.training.delta, file.held_out.delta
     return f"δ = {training!r}" + (
         "" if training == held_out else f" from the training set and {held_out!r} from the held-out set"
@@ -105,7 +106,7 @@ def _provenance(runs: Sequence[RunRecords]) -> str:
 
 
 def _hashes(run: RunRecords, *, with_delta: bool) -> str:
-    file = run.certificate_file
+    file = run.claim
     certificate = "" if file is None else f", certificate {file.sha256[:_DIGITS]}"
     certificate += f", {_delta(file)}" if with_delta and file is not None else ""
     return f"{run.spec.task.name}: seeds {_numbers(run.spec.menu.seeds)}, spec {run.spec.sha256[:_DIGITS]}{certificate}"
