@@ -197,7 +197,8 @@ class Projection(ABC):
 
         base - P(-w) and not base + P w, because -0.0 - 0.0 is -0.0 while -0.0 + 0.0 is +0.0: at w = 0 every bit stays.
         """
-        scaled = expanded * (self.scale(name) if base is None else -self.scale(name))
+        # Adding +0.0 makes every zero +0.0.
+        scaled = (expanded * (self.scale(name) if base is None else -self.scale(name))).add_(0.0)
         result = scaled.new_empty(stop - start) if out is None else out
 
         def part(begin: int, end: int) -> None:

@@ -103,7 +103,8 @@ class TableProjection(Projection):
         words = splitmix(about.segment_key, segments)
         places = (np.arange(about.groups) * about.multiplier % about.groups).astype(np.int32)
         # The high half of a word, as a fraction of 2^32, times the number of stretches.
-        offsets = ((words >> np.uint64(32)) * np.uint64(about.groups)) >> np.uint64(32) if about.rotates else 0 * words
+        fractions = words >> np.uint64(32) if about.rotates else np.zeros_like(words)
+        offsets = (fractions * np.uint64(about.groups)) >> np.uint64(32)
         places = places + offsets.astype(np.int32)[:, None]
         # Below twice the number of stretches, so that the smaller of the two, without signs, is the remainder.
         unsigned = places.view(np.uint32)
@@ -193,11 +194,9 @@ class SlotTable(TableProjection):
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
-        stream = self._stream("slot signs")
-        self._tables: dict[torch.device, _Slots] = {}
         slots = self._make_slots().reshape(-1) % self.d
-        signs = fair_signs(stream, 0, len(slots))
-        self._tables[torch.device("cpu")] = _Slots(torch.from_numpy(slots), torch.from_numpy(signs))
+        signs = fair_signs(self._stream("slot signs"), 0, len(slots))
+        self._slots = {torch.device("cpu"): _Slots(torch.from_numpy(slots), torch.from_numpy(signs))}
         squares = self._column_squares(slots.reshape(-1, RUN))
         dead = np.flatnonzero(squares == 0)
         if dead.size:
@@ -235,15 +234,14 @@ class SlotTable(TableProjection):
         return squares
 
     def _expand(self, w: Tensor) -> Tensor:
-        table = self._slots_on(w.device)
-        first_half = (w * self._column_factors.to(w)).index_select(0, table.slots).mul_(table.signs)
-        # Adding +0.0 makes every zero +0.0.
-        return torch.cat([first_half, -first_half]).add_(0.0).view(-1, RUN)
+        slots, signs = self._slots_on(w.device)
+        first_half = (w * self._column_factors.to(w)).index_select(0, slots).mul_(signs)
+        return torch.cat([first_half, -first_half]).view(-1, RUN)
 
     def _fold(self, expanded: Tensor) -> Tensor:
-        table = self._slots_on(expanded.device)
+        slots, signs = self._slots_on(expanded.device)
         plus, minus = expanded.reshape(2, -1)
-        total = expanded.new_zeros(self.d).index_add_(0, table.slots, (plus - minus).mul_(table.signs))
+        total = expanded.new_zeros(self.d).index_add_(0, slots, (plus - minus).mul_(signs))
         return total * self._column_factors.to(expanded)
 
     def _empty_table(self, like: Tensor) -> Tensor:
@@ -266,13 +264,13 @@ class SlotTable(TableProjection):
             total.index_add_(0, places.long(), self._padded(g, start, units))  # several times as fast as with 32 bits
 
     def _slots_on(self, device: torch.device) -> _Slots:
-        if device not in self._tables:
-            self._tables[device] = _Slots(*(tensor.to(device) for tensor in self._tables[torch.device("cpu")]))
-        return self._tables[device]
+        if device not in self._slots:
+            self._slots[device] = _Slots(*(tensor.to(device) for tensor in self._slots[torch.device("cpu")]))
+        return self._slots[device]
 
 
 class _Slots(NamedTuple):
     """For each entry of the table's first half its coordinate of w, and its sign."""
 
-    slots: Tensor
+    coordinates: Tensor
     signs: Tensor

@@ -47,6 +47,18 @@ def test_rows_have_the_same_bits(family, dtype, d, start, length, seed):
     assert torch.equal(compiled, through_torch)
 
 
+@given(family=FAMILIES | st.just("sparse"), dtype=DTYPES, d=st.integers(1, 300), start=st.integers(0, 5000))
+def test_zero_moves_no_bit_on_either_path(family, dtype, d, start):
+    P, base = projection(family, d=d, D=20_000), gaussian(3000, dtype=dtype)
+    base[::3], base[1::3] = 0.0, -0.0
+    for zero in (torch.zeros(d, dtype=dtype), -torch.zeros(d, dtype=dtype)):
+        expanded = P.at(zero)._expanded
+        for moved in both_paths(lambda table=expanded: P.assemble(table, base, "", start, start + 3000)):
+            assert torch.equal(moved.view(torch.uint8), base.view(torch.uint8))
+        for rows in both_paths(lambda w=zero: P.rows(w, start=start, stop=start + 3000)):
+            assert not bool(rows.view(torch.uint8).any())
+
+
 @given(family=FAMILIES, dtype=DTYPES, d=st.integers(1, 300), start=st.integers(0, 2**40 - 6000), length=st.integers(0, 5000))
 def test_adjoints_agree_to_rounding(family, dtype, d, start, length):
     P, g = projection(family, d=d, D=2**40, seed=1), gaussian(length, dtype=dtype)
