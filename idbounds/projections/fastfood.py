@@ -31,7 +31,7 @@ class Fastfood(TableProjection):
         so that the row is 0: with probability 0.14 at d = 1, 0.0004 at d = 8.
     Scale: every row has E<v, w>² = ||w||²; V^T V = I on w, so P^T P = I where every tensor is whole blocks.
     Cost: 5 additions and a sign flip a weight each way, in 2^18 rows at a time; one 64-bit hash serves 2048 weights; 16
-        transforms of length m for each product; 16 m numbers of state.
+        transforms of length m for each product; 48 m + 16 max(m, 2048) numbers of state.
     Randomness: streams ``fastfood/mixers`` and ``fastfood/columns`` (by variant), ``fastfood/segments`` and
         ``fastfood/signs`` (by tensor). Additions in a fixed order and one multiplication, so P w has the same bits on every
         device.
