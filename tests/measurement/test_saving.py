@@ -205,7 +205,7 @@ def rewrite(folder, *, both=True, **changes):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"projection_version": 99}, ConfigError, "its projection_version is 99, here it is 2; its P is another one"),
+        ({"projection_version": 99}, ConfigError, "its projection_version is 99, here it is 3; its P is another one"),
         ({"schema_version": 2}, DataError, "has schema version 2, this idbounds reads 1"),
         ({"record": "Trial"}, DataError, "expected a SubspaceRecord record, got 'Trial'"),
         ({"dim": "many"}, DataError, "dim: .*got 'many'"),
