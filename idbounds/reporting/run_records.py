@@ -57,7 +57,7 @@ class RunRecords:
     @property
     def claimed(self) -> Origin:
         """`claim` with its file. Raises DataError if there is none."""
-        return self.certified if self.drawn is None or self.certificate_file is not None else self.drawn
+        return (self.drawn if self.certificate_file is None else None) or self.certified
 
     @property
     def said(self) -> Origin:

@@ -48,7 +48,7 @@ class TestBothFamilies:
         assert len({tuple(row) for row in runs.tolist()}) > 500
 
     def test_neighbouring_runs_have_independent_signs(self, family):
-        # At w in one coordinate of a stretch, what is seen of a run is the product of its own sign and its slot's.
+        # What is seen of a row is the product of its run's sign and its slot's.
         P = projection(family, d=64, D=64 * 4000, seed=2)
         signs = torch.sign(P @ torch.ones(64)).view(-1, 2, 32)
         assert abs(float((signs[:, 0] * signs[:, 1]).mean())) < 0.02
