@@ -91,7 +91,7 @@ def bound_against_d(runs: Sequence[RunRecords], _: Size | None = None) -> Pictur
     certificate, message = _certificate(run), _message(run)
     evidence, delta = certificate.training.evidence, certificate.training.delta
     each = message.complexity.num_bits / message.d
-    dims = np.unique(np.ceil(_around(message.d, _REACH_D)))
+    dims = np.union1d(np.rint(_around(message.d, _REACH_D)), message.d)  # the run's own place is a point of the curve
     values = _bound(certificate).from_counts(
         errors=evidence.errors, n=evidence.n, complexity_nats=np.array([bits_to_nats(each * d) for d in dims]), delta=delta
     )

@@ -79,12 +79,13 @@ def curve(monkeypatch):
 
 def test_the_curve_against_d_is_the_bound_at_the_runs_bits_and_errors(curve):
     run, found = read_run(Path(QUICKSTART)), curve("bound")
-    file = run.certificate_file
+    file, message = run.certificate_file, run.message
     at = dict(zip(found.x, found.values, strict=True))
-    assert found.at == 100 and 100 in at  # noqa: PT018 - one claim
-    assert at[100] == pytest.approx(file.training.value, rel=1e-12)
+    assert found.at == message.d
+    assert at[message.d] == pytest.approx(file.training.value, rel=1e-12)
+    errors, each = file.training.evidence.errors, message.complexity.num_bits / message.d
     for d, value in list(at.items())[::40]:
-        again = BOUNDS["occam_binomial"].value(errors=430, n=1381, complexity_nats=bits_to_nats(2.83 * d), delta=0.05)
+        again = BOUNDS["occam_binomial"].value(errors=errors, n=1381, complexity_nats=bits_to_nats(each * d), delta=0.05)
         assert value == pytest.approx(float(again), rel=1e-12)
     ((even, _),) = found.marks
     assert at[max(d for d in at if d <= even)] <= file.majority_error < at[min(d for d in at if d > even)]
@@ -124,7 +125,9 @@ def test_the_frontier_is_drawn_with_its_lines_of_equal_bound():
 def test_d90_against_a_size_of_the_users():
     runs = [read_run(RESULTS / name) for name in ("quickstart", "sst2", "mrpc")]
     picture = picture_of(runs, kind="d90-size", size=Size("pretraining steps", {"quickstart": 10, "sst2": 20.0, "mrpc": 40}))
-    assert "quickstart: pretraining steps 10, d90 = 322 [219, 493]" in picture.description
+    d90, _ = runs[0].dimensions
+    said = f"d90 = {d90.value:.0f} [{d90.lower:.0f}, {d90.upper:.0f}]"
+    assert f"quickstart: pretraining steps 10, {said}" in picture.description
     assert "No rank correlation: the trials of 3 of 3 runs are not here" in picture.description
     assert "D, number of weights 22,567,301" in picture_of(runs, kind="d90-size").description
 

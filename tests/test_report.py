@@ -149,7 +149,8 @@ def test_what_the_bound_is_worth_is_said():
 def test_a_run_without_certificate_or_message_gives_the_measurement_and_says_what_is_missing(tmp_path):
     text, _ = page_of(tmp_path, without(tmp_path, "certificate.json", "message.idb", "frontier.json"))
     assert "No certificate here: nothing is proved about this run" in section(text, "Certificate")
-    assert "d90 = 322" in section(text, "Intrinsic dimension")
+    d90, _ = read_run(RESULTS / "quickstart").dimensions
+    assert f"d90 = {d90.value:.0f} [" in section(text, "Intrinsic dimension")
     assert percent_up(CertificateFile.read(RESULTS / "quickstart" / "certificate.json").training.value) not in text
 
 
