@@ -65,8 +65,7 @@ def compress(run: Run, *, trials: Sequence[Trial], say: Callable[[str], None] | 
     say = say or run.reporter.say
     ranked = rank_trials(run.spec, trials=trials)
     with TrialStore(run.store) as store:
-        search = _Search(run, Candidates(run, store), ranked)
-        tried = search.all()
+        tried = Search(run, Candidates(run, store), ranked).all()
     points = {one.content: one.point for one in tried}
     earlier = _earlier(run, known=points)
     points |= earlier
@@ -106,8 +105,11 @@ def price_of_a_bit(spec: RunSpec, *, errors: int, bits: float, loss: float) -> f
     return ratio * loss / (errors / n)
 
 
-class _Search:
-    """Best first: every move from the best candidate, from the second best, ...; now and then one from a further trial."""
+class Search:
+    """The candidates of a run's budget, from ranked trials.
+
+    Best first: every move from the best candidate, from the second best, ...; now and then one from a further trial.
+    """
 
     def __init__(self, run: Run, candidates: Candidates, trials: Sequence[Trial]) -> None:
         self._run, self._candidates, self._trials = run, candidates, trials
@@ -116,7 +118,10 @@ class _Search:
         self.tried: list[Tried] = []
 
     def all(self) -> list[Tried]:
-        """Every candidate of the budget, in the order in which they were tried."""
+        """Every candidate of the budget, in the order in which they were tried.
+
+        Raises ConfigError if training fails wherever it starts.
+        """
         options, begun = self._options, time.monotonic()
         steps = options.steps or self._run.spec.training.quantization_steps
         for number, proposal in enumerate(self._proposals(steps)):

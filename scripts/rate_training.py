@@ -3,12 +3,12 @@
     python scripts/rate_training.py mnist --data ../shared/data/mnist [--output docs/results/rate] [--runs runs/rate]
     python scripts/rate_training.py sst2 --data ../shared/data
 
-For each d: one trial, and from its w one candidate of `idbounds compress` at each of some steps of the quantiser. Beside each
-stands the shortest message found for the trained w with at most as many training errors: `shortest_message` (every code, every
-quantiser, every step), whose allowed distance from w is bisected: for w as the trial left it, and for w trained on for as
-many further steps as the candidate, without rounding, so that both have seen as many examples. Errors are counted on the
-whole training set; the bound is the certified one. Results: NAME.csv, NAME.md. Trials and candidates are kept, and a second
-call takes up from there.
+One trial, and from its w the candidates of `idbounds compress`. Of those that no other beats in bits and errors both, each is
+a row; beside it stands the shortest message found for the trained w with at most as many training errors, from the messages
+that `shortest_message` (every code, every quantiser, every step) finds for distances from w in a fine ladder: for w as the
+trial left it, and for w trained on without rounding for as many further steps as the longest chain of candidates had, so that
+it has seen at least as many examples. Errors are counted on the whole training set; the bound is the certified one. Results:
+NAME.csv, NAME.md. Trials and candidates are kept, and a second call takes up from there.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
 from minilm_table import sst2_sentences
 
-from idbounds.candidates import Candidates, Proposal, point_of
+from idbounds.candidates import Candidates, Tried, point_of
 from idbounds.certification import network_at
-from idbounds.codes import decode_message, shortest_message, step_grid
-from idbounds.compression import price_of_a_bit
+from idbounds.codes import decode_message, shortest_message
+from idbounds.compression import Search
 from idbounds.config import Config, parse_config
 from idbounds.console import ProgressBar
-from idbounds.core.frontier import FrontierPoint
+from idbounds.core.frontier import Frontier, FrontierPoint
 from idbounds.core.values import Trial
 from idbounds.measurement.executors import InProcess
 from idbounds.measurement.keys import Keys
@@ -43,10 +43,11 @@ from idbounds.measurement.trials import coordinate_rate
 from idbounds.pipeline import Run, prepare
 from idbounds.provenance import provenance_line
 
-#: Steps of the quantiser, in standard deviations of the trial's w.
-FRACTIONS = (0.7, 1.0, 1.4)
-#: Of the distance from w, in each search; the last halving changes it by a thirtieth.
-HALVINGS = 5
+#: Of the search, twice as many as by default: it has one trial, and a row for each that no other beats.
+CANDIDATES = 16
+#: Distances from w, in its standard deviations: from where rounding changes hardly an answer to where nothing of w is left.
+#: From one to the next a coefficient gains log2(1.05) = 0.07 bits.
+DISTANCES = np.geomspace(0.05, 1.1, 64)
 
 
 def mnist(data: Path, _: Path) -> dict[str, object]:
@@ -75,8 +76,8 @@ def sst2(data: Path, folder: Path) -> dict[str, object]:
         "dims": (200,),
         "learning_rates": (9.0,),
         "batch_size": 16,
-        "steps": 100,
-        "quantization_steps": 90,
+        "steps": 400,
+        "quantization_steps": 200,
     }
     return raw
 
@@ -88,6 +89,7 @@ def configuration(task: str, *, data: Path, runs: Path) -> Config:
     raw = TASKS[task](data, runs / "data" / task)
     raw["output"] = str(runs / task)
     raw["measurement"] |= {"seeds": (0,)}  # type: ignore[operator]
+    raw["compression"] = {"candidates": CANDIDATES}
     return parse_config(raw, where=task)
 
 
@@ -99,8 +101,8 @@ def trials_of(run: Run, store: TrialStore) -> list[Trial]:
     return sweep.complete(keys)
 
 
-def trained_on(run: Run, trial: Trial, w: torch.Tensor) -> torch.Tensor:
-    """w after as many further steps as a candidate has, at a tenth of the trial's rate and without rounding."""
+def trained_on(run: Run, trial: Trial, w: torch.Tensor, *, steps: int) -> torch.Tensor:
+    """w after further steps at a tenth of the trial's rate, as candidates have it, without rounding."""
     spec, key = run.spec, trial.key
     subspace = run.make_subspace(d=key.d, seed=key.seed)
     subspace.set_coordinates(w)
@@ -109,7 +111,7 @@ def trained_on(run: Run, trial: Trial, w: torch.Tensor) -> torch.Tensor:
         [subspace.theta_d],
         data=run.data["train"],
         learning_rate=coordinate_rate(key) / 10,
-        steps=spec.training.quantization_steps,
+        steps=steps,
         seed=key.seed,
         settings=spec.training,
         task=task_by_name(spec.learning_task),
@@ -117,19 +119,20 @@ def trained_on(run: Run, trial: Trial, w: torch.Tensor) -> torch.Tensor:
     return subspace.theta_d.detach().clone()
 
 
-def afterwards(run: Run, trial: Trial, w: torch.Tensor, *, errors: int) -> FrontierPoint | None:
-    """The shortest message found for w with at most so many errors, by bisection over the distance from w."""
-    nearest, farthest, found = 0.0, float(w.std()), None
-    for _ in range(HALVINGS):
-        middle = (nearest + farthest) / 2
-        content = shortest_message(w.numpy(), max_rms_error=middle, d=trial.key.d, seed=trial.key.seed, spec=run.spec)
-        point = point_for(run, content)
-        if point.errors <= errors:
-            nearest = middle
-            found = point if found is None or point.bits < found.bits else found
-        else:
-            farthest = middle
-    return found
+def steps_of_chain(last: Tried, by_vector: dict[str, Tried]) -> int:
+    """Training steps from the trial's w to a candidate, with those of the candidates that it started from."""
+    before = by_vector.get(last.proposal.start_sha256)
+    return last.proposal.steps + (0 if before is None else steps_of_chain(before, by_vector))
+
+
+def quantised_afterwards(run: Run, trial: Trial, w: torch.Tensor) -> list[FrontierPoint]:
+    """The shortest message at each distance from w, counted."""
+    key, spread = trial.key, float(w.std(correction=0))
+    contents = {
+        shortest_message(w.numpy(), max_rms_error=distance * spread, d=key.d, seed=key.seed, spec=run.spec)
+        for distance in DISTANCES
+    }
+    return [point_for(run, content) for content in contents]
 
 
 def point_for(run: Run, content: bytes) -> FrontierPoint:
@@ -140,37 +143,27 @@ def point_for(run: Run, content: bytes) -> FrontierPoint:
     return point_of(run.spec, decoded.message, score, "quantised afterwards")
 
 
-def rows_of(run: Run) -> Iterator[dict[str, object]]:
-    grid = step_grid(run.spec)
+def rows_of(run: Run) -> list[dict[str, object]]:
     with TrialStore(run.store) as store:
-        candidates = Candidates(run, store)
-        for trial in trials_of(run, store):
-            w = store.vector(str(trial.vector_sha256))
-            plain = {"as the trial left it": w, "trained on, unrounded": trained_on(run, trial, w)}
-            for fraction in FRACTIONS:
-                risk, spread = trial.validation.risk, float(w.std())  # type: ignore[union-attr]
-                errors = round(risk * run.spec.task.train.n)
-                price = price_of_a_bit(run.spec, errors=errors, bits=2.0 * trial.key.d, loss=trial.final_loss or 1.0)
-                made = candidates.make(
-                    Proposal(
-                        trial=trial,
-                        start_sha256=str(trial.vector_sha256),
-                        step_index=grid.nearest_index(fraction * spread),
-                        price=price,
-                        steps=run.spec.training.quantization_steps,
-                        tried_as="from the trial",
-                    )
-                )
-                if made is None:
-                    continue
-                for name, one in plain.items():
-                    yield row(fraction, name, made.point, afterwards(run, trial, one, errors=made.point.errors))
+        (trial,) = trials_of(run, store)
+        tried = Search(run, Candidates(run, store), [trial]).all()
+        w = store.vector(str(trial.vector_sha256))
+    by_vector = {str(one.candidate.vector_sha256): one for one in tried}
+    steps = max(steps_of_chain(one, by_vector) for one in tried)
+    ours = Frontier(spec_sha256=run.spec.sha256, points=tuple(one.point for one in tried), chosen=0).efficient()
+    plain = {"as the trial left it": w, f"trained on for {steps} steps": trained_on(run, trial, w, steps=steps)}
+    theirs = {name: quantised_afterwards(run, trial, one) for name, one in plain.items()}
+    return [row(point, name, shortest(points, errors=point.errors)) for point in ours for name, points in theirs.items()]
 
 
-def row(fraction: float, name: str, ours: FrontierPoint, theirs: FrontierPoint | None) -> dict[str, object]:
+def shortest(points: list[FrontierPoint], *, errors: int) -> FrontierPoint | None:
+    """The one with the fewest bits of those with at most so many errors."""
+    return min((point for point in points if point.errors <= errors), key=lambda point: point.bits, default=None)
+
+
+def row(ours: FrontierPoint, name: str, theirs: FrontierPoint | None) -> dict[str, object]:
     return {
         "d": ours.d,
-        "step (sd of w)": fraction,
         "training error (%)": round(100 * ours.errors / ours.n, 2),
         "bits, trained for the rate": ours.bits,
         "bound (%)": round(100 * ours.bound, 2),
@@ -184,7 +177,6 @@ def row(fraction: float, name: str, ours: FrontierPoint, theirs: FrontierPoint |
 
 
 def write(rows: list[dict[str, object]], *, folder: Path, name: str, n: int) -> None:
-    """After each row: what was computed is not lost when the rest is not."""
     about = provenance_line(n=n)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
@@ -205,13 +197,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/rate"))
     arguments = parser.parse_args()
     config = configuration(arguments.task, data=arguments.data.resolve(), runs=arguments.runs.resolve())
-    rows: list[dict[str, object]] = []
     with ProgressBar(Console()) as reporter:
         run = prepare(config, reporter=reporter)
-        for one in rows_of(run):
-            rows.append(one)
-            reporter.say("; ".join(f"{key} {value}" for key, value in one.items()))
-            write(rows, folder=arguments.output, name=arguments.task, n=run.spec.task.train.n)
+        write(rows_of(run), folder=arguments.output, name=arguments.task, n=run.spec.task.train.n)
 
 
 if __name__ == "__main__":
