@@ -43,11 +43,9 @@ from idbounds.measurement.trials import coordinate_rate
 from idbounds.pipeline import Run, prepare
 from idbounds.provenance import provenance_line
 
-#: Of the search, twice as many as by default: it has one trial, and a row for each that no other beats.
-CANDIDATES = 16
 #: Distances from w, in its standard deviations: from where rounding changes hardly an answer to where nothing of w is left.
 #: From one to the next a coefficient gains log2(1.05) = 0.07 bits.
-DISTANCES = np.geomspace(0.05, 1.1, 64)
+DISTANCES = np.geomspace(0.1, 1.1, 50)
 
 
 def mnist(data: Path, _: Path) -> dict[str, object]:
@@ -63,6 +61,7 @@ def mnist(data: Path, _: Path) -> dict[str, object]:
             "steps": 1000,
             "quantization_steps": 450,
         },
+        "compression": {"candidates": 16},
     }
 
 
@@ -79,6 +78,7 @@ def sst2(data: Path, folder: Path) -> dict[str, object]:
         "steps": 400,
         "quantization_steps": 200,
     }
+    raw["compression"] = {"candidates": 8}
     return raw
 
 
@@ -89,7 +89,6 @@ def configuration(task: str, *, data: Path, runs: Path) -> Config:
     raw = TASKS[task](data, runs / "data" / task)
     raw["output"] = str(runs / task)
     raw["measurement"] |= {"seeds": (0,)}  # type: ignore[operator]
-    raw["compression"] = {"candidates": CANDIDATES}
     return parse_config(raw, where=task)
 
 
