@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -47,6 +49,21 @@ class Tensorwise(NamedTuple):
     multiplier: int  # unit p of a segment takes stretch (multiplier p + offset) mod groups
     rotates: bool  # else every offset is 0
     mixes: bool  # whether a unit is 32 lines of 64 numbers, mixed by the Hadamard matrix of size 32; else a run of 32
+
+
+class _Order(NamedTuple):
+    """In which order the units of a tensor's segments take the stretches; a segment begins somewhere, and goes around."""
+
+    segments: NDArray[np.int32]  # a view of each variant's order twice: row 2 groups v + i is a segment that begins at index i
+    index_of: NDArray[np.uint64]  # of each stretch in the order
+
+
+@lru_cache(maxsize=8)
+def _order(groups: int, variants: int, multiplier: int) -> _Order:
+    """Kept for the tensors at hand only: a model has hundreds, and most of them an order of their own."""
+    order = np.arange(groups) * multiplier % groups
+    twice = np.tile(order, 2) + groups * np.arange(variants)[:, None]
+    return _Order(sliding_window_view(twice.astype(np.int32).reshape(-1), groups), np.argsort(order).astype(np.uint64))
 
 
 class TableProjection(Projection):
@@ -101,16 +118,13 @@ class TableProjection(Projection):
         first_segment, skip = divmod(units.start, about.groups)
         segments = np.arange(first_segment, -(-units.stop // about.groups), dtype=np.uint64)
         words = splitmix(about.segment_key, segments)
-        places = (np.arange(about.groups) * about.multiplier % about.groups).astype(np.int32)
-        # The high half of a word, as a fraction of 2^32, times the number of stretches.
-        fractions = words >> np.uint64(32) if about.rotates else np.zeros_like(words)
-        offsets = (fractions * np.uint64(about.groups)) >> np.uint64(32)
-        places = places + offsets.astype(np.int32)[:, None]
-        # Below twice the number of stretches, so that the smaller of the two, without signs, is the remainder.
-        unsigned = places.view(np.uint32)
-        np.minimum(unsigned, unsigned - np.uint32(about.groups), out=unsigned)
-        places += (words % np.uint64(about.variants)).astype(np.int32)[:, None] * np.int32(about.groups)
-        return places.reshape(-1)[skip : skip + len(units)]
+        order = _order(about.groups, about.variants, about.multiplier)
+        starts = (words & np.uint64(about.variants - 1)) * np.uint64(2 * about.groups)
+        if about.rotates:
+            # The high half of a word, as a fraction of 2^32, times the number of stretches.
+            offsets = ((words >> np.uint64(32)) * np.uint64(about.groups)) >> np.uint64(32)
+            starts += order.index_of.take(offsets.view(np.int64))
+        return order.segments[starts.view(np.int64)].reshape(-1)[skip : skip + len(units)]
 
     def bits(self, name: str, words: range) -> NDArray[np.uint8]:
         """Bits of signs, 1 for minus, from the low halves of these words of a tensor: 32 each."""
