@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from minilm_table import sst2_sentences
@@ -32,7 +33,7 @@ from idbounds.compression import Search
 from idbounds.config import Config, parse_config
 from idbounds.console import ProgressBar
 from idbounds.core.frontier import Frontier, FrontierPoint
-from idbounds.core.values import Trial
+from idbounds.core.values import Score, Trial
 from idbounds.measurement.executors import InProcess
 from idbounds.measurement.keys import Keys
 from idbounds.measurement.store import TrialStore
@@ -43,9 +44,9 @@ from idbounds.measurement.trials import coordinate_rate
 from idbounds.pipeline import Run, prepare
 from idbounds.provenance import provenance_line
 
-#: Distances from w, in its standard deviations: from where rounding changes hardly an answer to where nothing of w is left.
-#: From one to the next a coefficient gains log2(1.05) = 0.07 bits.
-DISTANCES = np.geomspace(0.1, 1.1, 50)
+#: Distances from w, in its standard deviations: from where rounding changes no answer to where nothing of w is left. From one
+#: to the next a coefficient gains log2(1.05) = 0.07 bits.
+DISTANCES = np.geomspace(0.02, 1.1, 82)
 
 
 def mnist(data: Path, _: Path) -> dict[str, object]:
@@ -78,7 +79,7 @@ def sst2(data: Path, folder: Path) -> dict[str, object]:
         "steps": 400,
         "quantization_steps": 200,
     }
-    raw["compression"] = {"candidates": 8}
+    raw["compression"] = {"candidates": 6}
     return raw
 
 
@@ -124,22 +125,36 @@ def steps_of_chain(last: Tried, by_vector: dict[str, Tried]) -> int:
     return last.proposal.steps + (0 if before is None else steps_of_chain(before, by_vector))
 
 
-def quantised_afterwards(run: Run, trial: Trial, w: torch.Tensor) -> list[FrontierPoint]:
-    """The shortest message at each distance from w, counted."""
+def quantised_afterwards(run: Run, trial: Trial, w: torch.Tensor, *, errors: int) -> list[FrontierPoint]:
+    """The shortest messages at distances from w, counted, by their bits, up to the first with at most so many errors."""
     key, spread = trial.key, float(w.std(correction=0))
     contents = {
         shortest_message(w.numpy(), max_rms_error=distance * spread, d=key.d, seed=key.seed, spec=run.spec)
         for distance in DISTANCES
     }
-    return [point_for(run, content) for content in contents]
+    points: list[FrontierPoint] = []
+    for content in sorted(contents, key=lambda one: decode_message(one, spec=run.spec).message.complexity.num_bits):
+        points.append(point_for(run, content))
+        if points[-1].errors <= errors:
+            break
+    return points
 
 
 def point_for(run: Run, content: bytes) -> FrontierPoint:
     decoded = decode_message(content, spec=run.spec)
-    network = network_at(decoded, make_subspace=run.make_subspace)
-    task, batch_size = task_by_name(run.spec.learning_task), run.spec.model.eval_batch_size
-    score = count_errors(network, run.data["train"], batch_size=batch_size, task=task)
+    score = counted(run, network_at(decoded, make_subspace=run.make_subspace))
     return point_of(run.spec, decoded.message, score, "quantised afterwards")
+
+
+def unrounded_risk(run: Run, trial: Trial, w: torch.Tensor) -> float:
+    subspace = run.make_subspace(d=trial.key.d, seed=trial.key.seed)
+    subspace.set_coordinates(w)
+    return counted(run, subspace).risk
+
+
+def counted(run: Run, network: nn.Module) -> Score:
+    task, batch_size = task_by_name(run.spec.learning_task), run.spec.model.eval_batch_size
+    return count_errors(network, run.data["train"], batch_size=batch_size, task=task)
 
 
 def rows_of(run: Run) -> list[dict[str, object]]:
@@ -150,9 +165,15 @@ def rows_of(run: Run) -> list[dict[str, object]]:
     by_vector = {str(one.candidate.vector_sha256): one for one in tried}
     steps = max(steps_of_chain(one, by_vector) for one in tried)
     ours = Frontier(spec_sha256=run.spec.sha256, points=tuple(one.point for one in tried), chosen=0).efficient()
-    plain = {"as the trial left it": w, f"trained on for {steps} steps": trained_on(run, trial, w, steps=steps)}
-    theirs = {name: quantised_afterwards(run, trial, one) for name, one in plain.items()}
-    return [row(point, name, shortest(points, errors=point.errors)) for point in ours for name, points in theirs.items()]
+    rows = []
+    for name, numbers in {
+        "as the trial left it": w,
+        f"trained on for {steps} steps": trained_on(run, trial, w, steps=steps),
+    }.items():
+        theirs = quantised_afterwards(run, trial, numbers, errors=ours[-1].errors)
+        about = f"{name}, {100 * unrounded_risk(run, trial, numbers):.2f} % unrounded"
+        rows += [row(point, about, shortest(theirs, errors=point.errors)) for point in ours]
+    return rows
 
 
 def shortest(points: list[FrontierPoint], *, errors: int) -> FrontierPoint | None:
@@ -166,7 +187,7 @@ def row(ours: FrontierPoint, name: str, theirs: FrontierPoint | None) -> dict[st
         "training error (%)": round(100 * ours.errors / ours.n, 2),
         "bits, trained for the rate": ours.bits,
         "bound (%)": round(100 * ours.bound, 2),
-        "w quantised afterwards": name,
+        "w quantised afterwards, and its error": name,
         "its bits": "none found" if theirs is None else theirs.bits,
         "its error (%)": "" if theirs is None else round(100 * theirs.errors / theirs.n, 2),
         "its bound (%)": "" if theirs is None else round(100 * theirs.bound, 2),
