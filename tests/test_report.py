@@ -233,7 +233,7 @@ def test_the_frontier_is_told_with_the_message(tmp_path):
 def test_the_kept_report_says_what_its_records_say():
     """All but the single trials, which are not kept."""
     kept = (RESULTS / "report" / "report.html").read_text(encoding="utf-8")
-    text, _ = page("report")
+    text, _ = page("quickstart")
     parsed = Strict()
     parsed.feed(kept)
     assert parsed.open == parsed.loaded == []
