@@ -79,7 +79,7 @@ def sst2(data: Path, folder: Path) -> dict[str, object]:
         "steps": 400,
         "quantization_steps": 200,
     }
-    raw["compression"] = {"candidates": 6}
+    raw["compression"] = {"candidates": 4}
     return raw
 
 
