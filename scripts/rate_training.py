@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -133,17 +134,13 @@ def quantised_afterwards(run: Run, trial: Trial, w: torch.Tensor, *, errors: int
         for distance in DISTANCES
     }
     points: list[FrontierPoint] = []
-    for content in sorted(contents, key=lambda one: decode_message(one, spec=run.spec).message.complexity.num_bits):
-        points.append(point_for(run, content))
-        if points[-1].errors <= errors:
+    messages = [decode_message(content, spec=run.spec) for content in contents]
+    for decoded in sorted(messages, key=lambda one: one.message.complexity.num_bits):
+        score = counted(run, network_at(decoded, make_subspace=run.make_subspace))
+        points.append(point_of(run.spec, decoded.message, score, "quantised afterwards"))
+        if score.errors <= errors:
             break
     return points
-
-
-def point_for(run: Run, content: bytes) -> FrontierPoint:
-    decoded = decode_message(content, spec=run.spec)
-    score = counted(run, network_at(decoded, make_subspace=run.make_subspace))
-    return point_of(run.spec, decoded.message, score, "quantised afterwards")
 
 
 def unrounded_risk(run: Run, trial: Trial, w: torch.Tensor) -> float:
@@ -157,7 +154,7 @@ def counted(run: Run, network: nn.Module) -> Score:
     return count_errors(network, run.data["train"], batch_size=batch_size, task=task)
 
 
-def rows_of(run: Run) -> list[dict[str, object]]:
+def rows_of(run: Run) -> Iterator[dict[str, object]]:
     with TrialStore(run.store) as store:
         (trial,) = trials_of(run, store)
         tried = Search(run, Candidates(run, store), [trial]).all()
@@ -165,20 +162,14 @@ def rows_of(run: Run) -> list[dict[str, object]]:
     by_vector = {str(one.candidate.vector_sha256): one for one in tried}
     steps = max(steps_of_chain(one, by_vector) for one in tried)
     ours = Frontier(spec_sha256=run.spec.sha256, points=tuple(one.point for one in tried), chosen=0).efficient()
-    rows = []
     for name, numbers in {
         "as the trial left it": w,
         f"trained on for {steps} steps": trained_on(run, trial, w, steps=steps),
     }.items():
         theirs = quantised_afterwards(run, trial, numbers, errors=ours[-1].errors)
         about = f"{name}, {100 * unrounded_risk(run, trial, numbers):.2f} % unrounded"
-        rows += [row(point, about, shortest(theirs, errors=point.errors)) for point in ours]
-    return rows
-
-
-def shortest(points: list[FrontierPoint], *, errors: int) -> FrontierPoint | None:
-    """The one with the fewest bits of those with at most so many errors."""
-    return min((point for point in points if point.errors <= errors), key=lambda point: point.bits, default=None)
+        for point in ours:
+            yield row(point, about, next((one for one in theirs if one.errors <= point.errors), None))
 
 
 def row(ours: FrontierPoint, name: str, theirs: FrontierPoint | None) -> dict[str, object]:
@@ -197,6 +188,7 @@ def row(ours: FrontierPoint, name: str, theirs: FrontierPoint | None) -> dict[st
 
 
 def write(rows: list[dict[str, object]], *, folder: Path, name: str, n: int) -> None:
+    """After each row: what was computed is not lost when the rest is not."""
     about = provenance_line(n=n)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
@@ -217,9 +209,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/rate"))
     arguments = parser.parse_args()
     config = configuration(arguments.task, data=arguments.data.resolve(), runs=arguments.runs.resolve())
+    rows: list[dict[str, object]] = []
     with ProgressBar(Console()) as reporter:
         run = prepare(config, reporter=reporter)
-        write(rows_of(run), folder=arguments.output, name=arguments.task, n=run.spec.task.train.n)
+        for one in rows_of(run):
+            rows.append(one)
+            write(rows, folder=arguments.output, name=arguments.task, n=run.spec.task.train.n)
 
 
 if __name__ == "__main__":
