@@ -111,7 +111,7 @@ class RemadeWeights:
     def make(self, point: Point, theta_0: Tensor, *, name: str) -> Tensor:
         """θ in fresh memory."""
         theta = point.move(theta_0, name=name)
-        self._alive[theta.untyped_storage().data_ptr()] = (weakref.ref(theta), point.detached(), theta_0, name)
+        self._alive[theta.untyped_storage().data_ptr()] = (weakref.ref(theta), point.detached, theta_0, name)
         return theta
 
     @contextmanager

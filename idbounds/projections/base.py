@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections import derivatives
+from idbounds.projections.adjoint_sum import AdjointSum
 from idbounds.projections.threads import run_in_parts
 
 _DTYPES = (torch.float32, torch.float64)
@@ -76,7 +78,7 @@ class Projection(ABC):
         """Number of columns."""
         return self.spec.dim
 
-    @property
+    @cached_property
     def D(self) -> int:  # noqa: N802
         """Number of rows."""
         return self.spec.num_rows
@@ -178,6 +180,11 @@ class Projection(ABC):
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         """Unscaled rows, transposed, times g; of the shape that `_expand` gives."""
 
+    def _add_adjoint_rows(self, total: Tensor | None, g: Tensor, name: str, start: int) -> Tensor:
+        """`_adjoint_rows`, added to a total, which may be changed."""
+        rows = self._adjoint_rows(g, name, start)
+        return rows if total is None else total + rows
+
     def _write(self, expanded: Tensor, base: Tensor | None, out: Tensor, name: str, start: int) -> None:
         """Write P w, or base - P w, to `out`: the rows from `start` on. `expanded` has the scale in it already."""
         position = 0
@@ -190,18 +197,25 @@ class Projection(ABC):
             else:
                 torch.sub(base[part], piece.add_(0.0) if self.has_negative_zeros else piece, out=out[part])
 
+    def factor(self, name: str, *, moves: bool) -> float:
+        """The scale of tensor `name`, negative where `assemble` moves a base."""
+        return -self.scale(name) if moves else self.scale(name)
+
+    def scaled(self, expanded: Tensor, name: str, *, moves: bool) -> Tensor:
+        """What `assemble` takes: the scale is put on the short side of P."""
+        # Adding +0.0 makes every zero +0.0.
+        return (expanded * self.factor(name, moves=moves)).add_(0.0)
+
     def assemble(
-        self, expanded: Tensor, base: Tensor | None, name: str, start: int, stop: int, out: Tensor | None = None
+        self, scaled: Tensor, base: Tensor | None, name: str, start: int, stop: int, out: Tensor | None = None
     ) -> Tensor:
-        """P w, or base + P w, without derivative, in `out` or in new memory; the scale is put on the short side of P.
+        """P w, or base + P w, without derivative, in `out` or in new memory; from `scaled(..., moves=base is not None)`.
 
         base - P(-w) and not base + P w, because -0.0 - 0.0 is -0.0 while -0.0 + 0.0 is +0.0: at w = 0 every bit stays.
         """
-        # Adding +0.0 makes every zero +0.0.
-        scaled = (expanded * (self.scale(name) if base is None else -self.scale(name))).add_(0.0)
         result = scaled.new_empty(stop - start) if out is None else out
 
-        def part(begin: int, end: int) -> None:
+        def part(_: int, begin: int, end: int) -> None:
             within = slice(begin - start, end - start)
             self._write(scaled, None if base is None else base[within], result[within], name, begin)
 
@@ -209,18 +223,12 @@ class Projection(ABC):
         return result
 
     def assemble_adjoint(self, g: Tensor, name: str, start: int) -> Tensor:
-        """P^T g before `_fold`, without derivative. The sum's bits depend on the number of threads, not on their timing."""
-        parts = run_in_parts(
-            lambda begin, end: self._adjoint_rows(g[begin - start : end - start], name, begin),
-            start,
-            start + g.numel(),
-            edge=self.tile_rows,
-            device=g.device,
-        )
-        total, *others = parts
-        for other in others:
-            total = total + other
-        return total * self.scale(name)
+        """P^T g before `_fold`, without derivative."""
+        total = AdjointSum(self)
+        total.add(g, name, start)
+        made = total.take()
+        assert made is not None
+        return made
 
     def _adjoint_of(self, g: Tensor, name: str, start: int) -> Tensor:
         if g.ndim != 1:
@@ -246,34 +254,47 @@ class Point:
 
     def __init__(self, projection: Projection, expanded: Tensor) -> None:
         self._projection = projection
-        self._expanded = expanded
+        self._source = derivatives.source(projection, expanded)
+        self._scaled: tuple[float, Tensor] | None = None
 
+    @cached_property
     def detached(self) -> Point:
         """The same point, without derivative."""
-        return Point(self._projection, self._expanded.detach())
+        return Point(self._projection, self._source.expanded.detach())
 
     def held(self, memory: Tensor, *, name: str) -> Tensor:
         """What `write` has put into memory, in any shape and dtype: the same memory, differentiable in w."""
-        return derivatives.held_rows(self._projection, self._expanded, memory, name)
+        return derivatives.held_rows(self._projection, self._source, memory, name)
 
     def rows(self, *, name: str = "", start: int = 0, stop: int | None = None) -> Tensor:
         """Rows [start, stop) of P for tensor `name`, times w: shape (stop - start,)."""
         stop = self._projection.size(name) if stop is None else stop
         self._projection._check_range(name, start, stop)
-        return derivatives.rows(self._projection, self._expanded, None, name, start, stop)
+        return self._rows(None, name, start, stop)
 
     def move(self, theta_0: Tensor, *, name: str) -> Tensor:
         """theta_0 + P w for tensor `name`, in the shape and dtype of theta_0.
 
         The sum is made in the wider precision of the two and cast last. At w = 0 it is theta_0 in every bit.
         """
-        size = self._projection.size(name)
+        size, expanded = self._projection.size(name), self._source.expanded
         if theta_0.numel() != size:
             raise ValueError(f"tensor {name!r} has {size} weights in the layout, got {theta_0.numel()}")
-        precision = torch.promote_types(theta_0.dtype, self._expanded.dtype)
-        base = theta_0.detach().reshape(-1).to(precision)
-        moved = derivatives.rows(self._projection, self._expanded.to(precision), base, name, 0, size)
+        precision = torch.promote_types(theta_0.dtype, expanded.dtype)
+        point = self if precision == expanded.dtype else Point(self._projection, expanded.to(precision))
+        moved = point._rows(theta_0.detach().reshape(-1).to(precision), name, 0, size)
         return moved.view(theta_0.shape).to(theta_0.dtype)
+
+    def _rows(self, base: Tensor | None, name: str, start: int, stop: int) -> Tensor:
+        return derivatives.rows(self._projection, self._source, self._scaled_for(name, base), base, name, start, stop)
+
+    def _scaled_for(self, name: str, base: Tensor | None) -> Tensor:
+        """As `assemble` takes it; kept for the next tensor, which has the same scale unless norms are shared by tensor."""
+        moves = base is not None
+        factor = self._projection.factor(name, moves=moves)
+        if self._scaled is None or self._scaled[0] != factor:
+            self._scaled = (factor, self._projection.scaled(self._source.expanded.detach(), name, moves=moves))
+        return self._scaled[1]
 
     @torch.no_grad()
     def write(self, out: Tensor, *, name: str, theta_0: Tensor | None = None) -> None:
@@ -286,15 +307,15 @@ class Point:
         for what, tensor in (("out", out), ("theta_0", theta_0)):
             if tensor is not None and tensor.numel() != size:
                 raise ValueError(f"{what} must hold the {size} numbers of tensor {name!r}, got {tensor.numel()}")
-        dtypes = {out.dtype, self._expanded.dtype if theta_0 is None else theta_0.dtype}
-        if dtypes != {self._expanded.dtype}:
+        dtype = self._source.expanded.dtype
+        if {out.dtype, dtype if theta_0 is None else theta_0.dtype} != {dtype}:
             made = self.rows(name=name) if theta_0 is None else self.move(theta_0, name=name)
             out.copy_(made.view(out.shape))
             return
         if not out.is_contiguous():
             raise ValueError("out must be contiguous in memory; write to a contiguous tensor and copy it")
         base = None if theta_0 is None else theta_0.detach().reshape(-1)
-        self._projection.assemble(self._expanded.detach(), base, name, 0, size, out.view(-1))
+        self._projection.assemble(self._scaled_for(name, base), base, name, 0, size, out.view(-1))
 
 
 class _Transpose:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from idbounds.projections.adjoint_sum import AdjointSum
 
 if TYPE_CHECKING:
     from idbounds.projections.base import Projection
@@ -21,14 +23,34 @@ def fold(projection: Projection, expanded: Tensor) -> Tensor:
     return _apply(_Fold, expanded, projection)
 
 
-def rows(projection: Projection, expanded: Tensor, base: Tensor | None, name: str, start: int, stop: int) -> Tensor:
-    """`projection.assemble`, differentiable in `expanded`."""
-    return _apply(_Rows, expanded, base, projection, name, start, stop)
+class Source(NamedTuple):
+    """What the rows of several tensors are made from, and how their gradients come back to it.
+
+    The gradients of rows go into `total`, where autograd would add up a table for each tensor. `ticket` is a number without
+    a value: through it autograd asks for the total when all of them have arrived.
+    """
+
+    expanded: Tensor
+    ticket: Tensor
+    total: AdjointSum
 
 
-def held_rows(projection: Projection, expanded: Tensor, memory: Tensor, name: str) -> Tensor:
-    """All rows of a tensor where `assemble` has written them: `memory` itself, differentiable in `expanded`."""
-    return _apply(_HeldRows, expanded, memory, projection, name)
+def source(projection: Projection, expanded: Tensor) -> Source:
+    """For `rows` and `held_rows`."""
+    total = AdjointSum(projection)
+    return Source(expanded, _apply(_Collect, expanded, total), total)
+
+
+def rows(
+    projection: Projection, source: Source, scaled: Tensor, base: Tensor | None, name: str, start: int, stop: int
+) -> Tensor:
+    """`projection.assemble` of `scaled`, which is made from `source.expanded` and differentiable in it."""
+    return _apply(_Rows, *source, scaled, base, projection, name, start, stop)
+
+
+def held_rows(projection: Projection, source: Source, memory: Tensor, name: str) -> Tensor:
+    """All rows of a tensor where `assemble` has written them: `memory` itself, differentiable in `source.expanded`."""
+    return _apply(_HeldRows, *source, memory, projection, name)
 
 
 def adjoint_rows(projection: Projection, g: Tensor, name: str, start: int) -> Tensor:
@@ -38,10 +60,13 @@ def adjoint_rows(projection: Projection, g: Tensor, name: str, start: int) -> Te
 
 class _Context(Protocol):
     projection: Projection
+    total: AdjointSum
     name: str
     start: int
     stop: int
     dtype: torch.dtype
+
+    def set_materialize_grads(self, value: bool) -> None: ...
 
 
 class _Expand(torch.autograd.Function):
@@ -66,29 +91,65 @@ class _Fold(torch.autograd.Function):
         return expand(ctx.projection, grad.contiguous()), None
 
 
+class _Collect(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _Context, expanded: Tensor, total: AdjointSum) -> Tensor:
+        ctx.total = total
+        ctx.set_materialize_grads(False)
+        return expanded.new_empty(())
+
+    @staticmethod
+    def backward(ctx: _Context, _: None) -> tuple[Tensor | None, ...]:
+        return ctx.total.take(), None
+
+
 class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: _Context, expanded: Tensor, base: Tensor | None, projection: Projection, name: str, start: int, stop: int
+        ctx: _Context,
+        expanded: Tensor,  # noqa: ARG004 - it and the ticket are here for their edges in autograd's graph
+        ticket: Tensor,  # noqa: ARG004
+        total: AdjointSum,
+        scaled: Tensor,
+        base: Tensor | None,
+        projection: Projection,
+        name: str,
+        start: int,
+        stop: int,
     ) -> Tensor:
-        ctx.projection, ctx.name, ctx.start = projection, name, start
-        return projection.assemble(expanded.detach(), base, name, start, stop)
+        ctx.projection, ctx.total, ctx.name, ctx.start = projection, total, name, start
+        return projection.assemble(scaled, base, name, start, stop)
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return adjoint_rows(ctx.projection, grad.contiguous(), ctx.name, ctx.start), None, None, None, None, None
+        return _to_source(ctx, grad.contiguous()), *[None] * 8
 
 
 class _HeldRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: _Context, expanded: Tensor, memory: Tensor, projection: Projection, name: str) -> Tensor:
-        ctx.projection, ctx.name, ctx.dtype = projection, name, expanded.dtype
+    def forward(
+        ctx: _Context,
+        expanded: Tensor,
+        ticket: Tensor,  # noqa: ARG004
+        total: AdjointSum,
+        memory: Tensor,
+        projection: Projection,
+        name: str,
+    ) -> Tensor:
+        ctx.projection, ctx.total, ctx.name, ctx.start, ctx.dtype = projection, total, name, 0, expanded.dtype
         return memory.detach()
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        flat = grad.reshape(-1).to(ctx.dtype)
-        return adjoint_rows(ctx.projection, flat, ctx.name, 0), None, None, None
+        return _to_source(ctx, grad.reshape(-1).to(ctx.dtype)), *[None] * 5
+
+
+def _to_source(ctx: _Context, g: Tensor) -> Tensor | None:
+    """The gradient of `expanded`, or None where it is in the total. What is to be differentiated again has no part in that."""
+    if torch.is_grad_enabled():
+        return adjoint_rows(ctx.projection, g, ctx.name, ctx.start)
+    ctx.total.add(g, ctx.name, ctx.start)
+    return None
 
 
 class _AdjointRows(torch.autograd.Function):
@@ -99,7 +160,10 @@ class _AdjointRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return rows(ctx.projection, grad.contiguous(), None, ctx.name, ctx.start, ctx.stop), None, None, None
+        projection, expanded = ctx.projection, grad.contiguous()
+        scaled = projection.scaled(expanded.detach(), ctx.name, moves=False)
+        made = rows(projection, source(projection, expanded), scaled, None, ctx.name, ctx.start, ctx.stop)
+        return made, None, None, None
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: object) -> Tensor:

@@ -49,8 +49,8 @@ class Srht(FullLength):
         for piece in super()._rows(expanded, name, start, stop):
             yield piece.mul_(self._signs(name, start, stop, like=piece))
 
-    def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
-        return super()._adjoint_rows(g * self._signs(name, start, start + g.numel(), like=g), name, start)
+    def _add_adjoint_rows(self, total: Tensor | None, g: Tensor, name: str, start: int) -> Tensor:
+        return super()._add_adjoint_rows(total, g * self._signs(name, start, start + g.numel(), like=g), name, start)
 
     def _spread(self, w: Tensor, name: str) -> Tensor:
         columns = self._columns_for(name, w.device)

@@ -149,7 +149,11 @@ class TableProjection(Projection):
             kernels.write_rows(expanded, base, out, self.tensorwise(name), start)
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
-        total = self._empty_table(g).zero_()
+        return self._add_adjoint_rows(None, g, name, start)
+
+    def _add_adjoint_rows(self, total: Tensor | None, g: Tensor, name: str, start: int) -> Tensor:
+        if total is None:
+            total = self._empty_table(g).zero_()
         kernels = kernels_for(g)
         if kernels is None:
             self._add_adjoint(total, g, name, start)

@@ -19,22 +19,22 @@ _MIN_ROWS = 2**18
 
 
 def run_in_parts(
-    part: Callable[[int, int], _Result], start: int, stop: int, *, edge: int, device: torch.device
+    part: Callable[[int, int, int], _Result], start: int, stop: int, *, edge: int, device: torch.device
 ) -> list[_Result]:
-    """Call `part(begin, end)` over consecutive ranges that make up [start, stop), cut at multiples of `edge`.
+    """Call `part(number, begin, end)` over consecutive ranges that make up [start, stop), cut at multiples of `edge`.
 
     There are as many ranges as torch has threads, fewer where they would be short, and always one. Each runs within one
     thread: a product is thousands of short operations, and sharing every one of them among threads would gain little
     and lose much where another process holds a core, because each would wait for a thread that is not running.
     """
     if device.type != "cpu":  # threads would launch on streams of their own
-        return [part(start, stop)]
+        return [part(0, start, stop)]
     threads = torch.get_num_threads()
     ranges = _ranges(start, stop, edge, threads)
     if len(ranges) == 1:
         with _one_thread():
-            return [part(start, stop)]
-    futures = [_workers(threads).submit(part, begin, end) for begin, end in ranges]
+            return [part(0, start, stop)]
+    futures = [_workers(threads).submit(part, number, *ends) for number, ends in enumerate(ranges)]
     return [future.result() for future in futures]
 
 

@@ -42,8 +42,8 @@ def test_rows_have_the_same_bits(family, dtype, d, start, length, seed):
     compiled, through_torch = both_paths(lambda: P.rows(w, start=start, stop=start + length))
     assert torch.equal(compiled, through_torch)
     assert torch.equal(torch.signbit(compiled), torch.signbit(through_torch))
-    expanded = P.at(w)._expanded
-    compiled, through_torch = both_paths(lambda: P.assemble(expanded, base, "", start, start + length))
+    scaled = P.scaled(P._expand(w), "", moves=True)
+    compiled, through_torch = both_paths(lambda: P.assemble(scaled, base, "", start, start + length))
     assert torch.equal(compiled, through_torch)
 
 
@@ -52,8 +52,8 @@ def test_zero_moves_no_bit_on_either_path(family, dtype, d, start):
     P, base = projection(family, d=d, D=20_000), gaussian(3000, dtype=dtype)
     base[::3], base[1::3] = 0.0, -0.0
     for zero in (torch.zeros(d, dtype=dtype), -torch.zeros(d, dtype=dtype)):
-        expanded = P.at(zero)._expanded
-        for moved in both_paths(lambda table=expanded: P.assemble(table, base, "", start, start + 3000)):
+        scaled = P.scaled(P._expand(zero), "", moves=True)
+        for moved in both_paths(lambda table=scaled: P.assemble(table, base, "", start, start + 3000)):
             assert torch.equal(moved.view(torch.uint8), base.view(torch.uint8))
         for rows in both_paths(lambda w=zero: P.rows(w, start=start, stop=start + 3000)):
             assert not bool(rows.view(torch.uint8).any())
