@@ -30,7 +30,7 @@ _DIGITS = 4
 class Proposal:
     """A candidate that has not been looked at: of which trial, from which numbers, at which step and price of a bit.
 
-    The price is `factor` times the bound's own where it starts.
+    The price is `factor` times the bound's own where it starts; `free_steps` come before the `steps` in which it is rounded.
     """
 
     trial: Trial
@@ -39,6 +39,7 @@ class Proposal:
     price: float
     steps: int
     tried_as: str
+    free_steps: int = 0
     factor: float = 1.0
 
 
@@ -92,6 +93,7 @@ class Candidates:
             step=self._grid.step(proposal.step_index),
             price=float(f"{proposal.price:.{_DIGITS}g}"),
             steps=proposal.steps,
+            free_steps=proposal.free_steps,
         )
 
     def _made(self, proposal: Proposal) -> Candidate:
@@ -116,6 +118,7 @@ class Candidates:
             step=key.step,
             price=key.price,
             steps=key.steps,
+            free_steps=key.free_steps,
             seed=trial.seed,
             settings=run.spec.training,
             task=self._task,

@@ -32,24 +32,31 @@ _BITS_PER_COORDINATE = math.log2(math.sqrt(2 * math.pi * math.e) / _STEP_IN_DEVI
 #: With each so many candidates another trial of the ranking gets one; those between are moves from what was tried. It does not
 #: depend on the budget, so that a larger one goes on where a smaller one ended.
 _CANDIDATES_A_TRIAL = 4
+#: Where the price is to show, so many times the steps of rounding come before it: what it pulls on gives way slowly. LeNet on
+#: MNIST at d = 1,000, four times the price, 450 steps of rounding: bounds of 9.6 % after 1.5 times, 9.3 after 3, 9.2 after 5.
+_FREE = 3
 
 
 @dataclass(frozen=True)
 class Move:
-    """How a candidate follows from another one: a coarser grid, another price of a bit, both, or neither and longer."""
+    """How a candidate follows from another one: a coarser grid, another price of a bit, or neither and longer.
+
+    `free` is how many times the steps of rounding it moves freely before.
+    """
 
     title: str
     octaves: float = 0.0
     price: float = 1.0
+    free: int = 0
 
 
 #: Tried from the best candidate in this order, then from the second best, and so on.
 MOVES = (
     Move("coarser", octaves=0.5),
     Move("finer", octaves=-0.5),
-    Move("trained on"),
-    Move("dearer bits", price=4.0),
-    Move("cheaper bits", price=0.25),
+    Move("trained on", free=_FREE),
+    Move("dearer bits", price=4.0, free=_FREE),
+    Move("cheaper bits", price=0.25, free=_FREE),
 )
 
 
@@ -128,7 +135,7 @@ class Search:
             late = options.minutes is not None and time.monotonic() - begun > 60 * options.minutes
             if number >= options.candidates or (late and self.tried and not self._candidates.is_kept(proposal)):
                 break
-            self._run.reporter.plan(steps=steps)
+            self._run.reporter.plan(steps=proposal.free_steps + proposal.steps)
             made = self._candidates.make(proposal)
             if made is not None:
                 self.tried.append(made)
@@ -177,6 +184,7 @@ class Search:
             price=factor * self._price(errors=point.errors, bits=point.bits, loss=base.candidate.loss),
             factor=factor,
             steps=steps,
+            free_steps=move.free * steps,
             tried_as=move.title,
         )
 

@@ -175,8 +175,8 @@ class StochasticSection(Section):
 class CompressionSection(Section):
     """How long `compress` looks for the smallest bound. No part of the specification: it does not enter the decoder.
 
-    `candidates` are trained for `steps` each (by default the specification's quantization_steps); after `minutes` no
-    further one is begun.
+    `candidates` are rounded in `steps` each (by default the specification's quantization_steps), which some of them train on
+    before; after `minutes` no further one is begun.
     """
 
     candidates: Size = 8

@@ -123,7 +123,8 @@ def trained_on(run: Run, trial: Trial, w: torch.Tensor, *, steps: int) -> torch.
 def steps_of_chain(last: Tried, by_vector: dict[str, Tried]) -> int:
     """Training steps from the trial's w to a candidate, with those of the candidates that it started from."""
     before = by_vector.get(last.proposal.start_sha256)
-    return last.proposal.steps + (0 if before is None else steps_of_chain(before, by_vector))
+    own = last.proposal.free_steps + last.proposal.steps
+    return own + (0 if before is None else steps_of_chain(before, by_vector))
 
 
 def quantised_afterwards(run: Run, trial: Trial, w: torch.Tensor, *, errors: int) -> list[FrontierPoint]:

@@ -1,6 +1,8 @@
 """The search for the smallest bound, on real trials of a small image classifier."""
 
+import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,16 @@ def test_no_point_has_a_smaller_bound_and_each_bound_follows_from_its_counts(fin
     assert all(point.bound == bound_of(spec, errors=point.errors, bits=point.bits) for point in frontier.points)
     assert min(point.bound for point in frontier.points) == frontier.points[frontier.chosen].bound
     assert [point.bits for point in frontier.points] == sorted(point.bits for point in frontier.points)
+
+
+def test_where_the_price_is_to_show_training_goes_on_before_rounding(finished, tmp_path):
+    folder = shutil.copytree(finished.parent, tmp_path / "run")
+    search(folder, Listener(), candidates=3 * CANDIDATES)
+    with sqlite3.connect(folder / "out" / "trials.sqlite") as store:
+        keys = [json.loads(body)["key"] for (body,) in store.execute("SELECT record FROM candidates")]
+    free = {key.get("free_steps", 0) / key["steps"] for key in keys}
+    assert free == {0, 3}
+    assert all("free_steps" not in key for key in keys if not key.get("free_steps"))
 
 
 def test_trials_of_several_d_are_tried(finished):

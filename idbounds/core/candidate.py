@@ -14,9 +14,9 @@ from idbounds.core.values import Score
 class CandidateKey(Record):
     """What determines a candidate: the trial whose subspace and data it has, where training starts, and how it goes.
 
-    `start_sha256` is that of the d numbers at the start; `price` what a bit costs in units of the training loss, rounded to a
-    few digits so that the key does not hang on the last ones. Whatever changes what comes out for the same key must change
-    `schema_version`.
+    `start_sha256` is that of the d numbers at the start; `free_steps` come before the `steps` of rounding; `price` is what a
+    bit costs in units of the training loss, rounded to a few digits so that the key does not hang on the last ones. Whatever
+    changes what comes out for the same key must change `schema_version`.
     """
 
     #: 1 was rounding in every step, with the gradient passed through.
@@ -27,6 +27,9 @@ class CandidateKey(Record):
     step: float = Field(gt=0)
     price: float = Field(ge=0)
     steps: Count
+    free_steps: Count = 0
+
+    later_fields: ClassVar[tuple[str, ...]] = ("free_steps",)
 
 
 class Candidate(Record):

@@ -1,6 +1,8 @@
 """Training for the smallest bound: the loss plus what the message costs, while one coordinate after the other is rounded.
 
-Objective: loss(w) + price R(w / s), where R is the code length in bits of the coefficients, linear between integers.
+Objective: loss(w) + price R(w / s), where R is the code length in bits of the coefficients, linear between integers. Before
+rounding, w may move freely for a while: the price pulls all coordinates to 0, and where the loss hardly depends on them they
+give way, slowly.
 Rounding in the loop is progressive: coordinates are rounded and held in the order of how much the loss depends on them, and
 training goes on in the others, which make up for what the rounding did. That is what Babai's nearest plane does for a
 quadratic, with gradients in the place of the matrix, which need not be known. The idea for weights one by one is in Zhou et al.
@@ -8,8 +10,6 @@ quadratic, with gradients in the place of the matrix, which need not be known. T
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from idbounds.core.values import TrainingSpec
 from idbounds.measurement.batches import Data
 from idbounds.measurement.subspace import Subspace
 from idbounds.measurement.tasks import LearningTask
-from idbounds.measurement.training import Progress, train
+from idbounds.measurement.training import Cost, Progress, train
 
 #: Adam moves a coordinate by at most its rate in each step, on average half of the largest in a decay by the cosine: so many
 #: steps of the quantiser in all. On LeNet at 450 training steps it is the best of 7, 11, 22 and 45. Few training steps may not
@@ -95,6 +95,7 @@ def train_for_rate(
     step: float,
     price: float,
     steps: int,
+    free_steps: int = 0,
     seed: int,
     settings: TrainingSpec,
     task: LearningTask,
@@ -107,7 +108,8 @@ def train_for_rate(
         data: training examples.
         step: s.
         price: of a bit, in units of the loss.
-        steps: optimizer steps of AdamW, whatever optimizer the trial had.
+        steps: optimizer steps of AdamW, whatever optimizer the trial had, in which coordinates are rounded.
+        free_steps: steps before them, in which they move freely.
         seed: of order and dropout.
         settings: batch size, precision, clipping and warm-up.
         task: the loss.
@@ -115,29 +117,38 @@ def train_for_rate(
 
     Raises as `train` does.
     """
-    polishing = round(POLISHING_SHARE * steps)
-    settings = settings.model_copy(update=_OPTIMIZER)
-    training = partial(train, subspace, [subspace.theta_d], data=data, seed=seed, settings=settings, task=task)
+    polishing, all_steps = round(POLISHING_SHARE * steps), free_steps + steps
+    rate = min(LARGEST_RATE_IN_STEPS, 2 * TRAVEL_IN_STEPS / steps) * step
+
+    def training(phase: range, *, rate: float, cost: Cost) -> float:
+        return train(
+            subspace,
+            [subspace.theta_d],
+            data=data,
+            learning_rate=rate,
+            steps=len(phase),
+            seed=seed,
+            settings=settings.model_copy(update=_OPTIMIZER),
+            task=task,
+            progress=_part_of(progress, before=phase.start, steps=all_steps),
+            cost=cost,
+        )
+
+    def pull(*_: int) -> Tensor:
+        return price * rate_bits(subspace.theta_d / step)
+
+    if free_steps:
+        training(range(free_steps), rate=rate, cost=pull)
     rounding = ProgressiveRounding(subspace, step=step, price=price)
     try:
-        loss = training(
-            learning_rate=min(LARGEST_RATE_IN_STEPS, 2 * TRAVEL_IN_STEPS / steps) * step,
-            steps=steps - polishing,
-            progress=_part_of(progress, before=0, steps=steps),
-            cost=rounding,
-        )
+        loss = training(range(free_steps, all_steps - polishing), rate=rate, cost=rounding)
     finally:
         rounding.finish()
     if not polishing:
         return loss
     subspace.rounding_step = step
     try:
-        return training(
-            learning_rate=POLISHING_RATE_IN_STEPS * step,
-            steps=polishing,
-            progress=_part_of(progress, before=steps - polishing, steps=steps),
-            cost=lambda *_: price * rate_bits(subspace.theta_d / step),
-        )
+        return training(range(all_steps - polishing, all_steps), rate=POLISHING_RATE_IN_STEPS * step, cost=pull)
     finally:
         subspace.set_coordinates(torch.round(subspace.theta_d.detach() / step) * step)
         subspace.rounding_step = None

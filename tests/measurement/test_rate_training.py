@@ -22,11 +22,13 @@ def subspace_of(d: int = 40) -> Subspace:
     return Subspace(Bag(), dim=d, projection="fastfood", parametrization="full_weights")
 
 
-def trained(*, price: float, steps: int = 60, d: int = 40) -> tuple[Subspace, float]:
+def trained(*, price: float, steps: int = 60, free_steps: int = 0, d: int = 40) -> tuple[Subspace, float]:
     subspace, data = subspace_of(d), word_problem(64)
     settings = BASE.model_copy(update={"batch_size": 16})
     train(subspace, [subspace.theta_d], data=data, learning_rate=0.1, steps=40, seed=0, settings=settings, task=TASK)
-    loss = train_for_rate(subspace, data=data, step=STEP, price=price, steps=steps, seed=0, settings=settings, task=TASK)
+    loss = train_for_rate(
+        subspace, data=data, step=STEP, price=price, steps=steps, free_steps=free_steps, seed=0, settings=settings, task=TASK
+    )
     return subspace, loss
 
 
@@ -89,6 +91,28 @@ def test_it_is_better_than_rounding_afterwards():
 def test_dearer_bits_are_fewer():
     lengths = [float(rate_bits(torch.from_numpy(integers(trained(price=price)[0])).double())) for price in (0.0, 0.003, 0.03)]
     assert lengths[0] > lengths[1] > lengths[2]
+
+
+def test_what_the_price_pulls_on_gives_way_in_the_steps_before_rounding():
+    sizes = [int(np.abs(integers(trained(price=0.01, free_steps=steps)[0])).sum()) for steps in (0, 300)]
+    assert sizes[1] < sizes[0]
+
+
+def test_progress_is_told_of_all_steps():
+    told, subspace = [], subspace_of()
+    train_for_rate(
+        subspace,
+        data=word_problem(64),
+        step=STEP,
+        price=0.0,
+        steps=6,
+        free_steps=3,
+        seed=0,
+        settings=BASE.model_copy(update={"batch_size": 16}),
+        task=TASK,
+        progress=lambda step, steps, _: told.append((step, steps)),
+    )
+    assert told == [(step, 9) for step in range(1, 10)]
 
 
 def test_coordinates_are_held_in_the_order_of_their_gradients():
