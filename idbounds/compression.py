@@ -54,8 +54,8 @@ class Move:
 MOVES = (
     Move("coarser", octaves=0.5),
     Move("finer", octaves=-0.5),
-    Move("trained on", free=_FREE),
     Move("dearer bits", price=4.0, free=_FREE),
+    Move("trained on", free=_FREE),
     Move("cheaper bits", price=0.25, free=_FREE),
 )
 
