@@ -63,7 +63,7 @@ def mnist(data: Path, _: Path) -> dict[str, object]:
             "steps": 1000,
             "quantization_steps": 450,
         },
-        "compression": {"candidates": 16},
+        "compression": {"candidates": 12},
     }
 
 

@@ -8,4 +8,5 @@ bash scripts/setup.sh dev
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 bash scripts/docs.sh
-exec .venv/bin/python -m pytest -m "not slow" "$@"
+# Two processes, each test file in one of them, since tests of a file share what they have trained.
+exec .venv/bin/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile "$@"
