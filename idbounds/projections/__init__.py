@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
-from idbounds.projections.base import Point, Projection
+from idbounds.projections.base import Projection
 from idbounds.projections.basis import Basis
 from idbounds.projections.coordinate import Coordinate
 from idbounds.projections.dense import Dense
@@ -15,6 +15,7 @@ from idbounds.projections.identity import Identity
 from idbounds.projections.kronecker import Kronecker
 from idbounds.projections.one_hot import OneHot, SignedPermutation
 from idbounds.projections.orthonormal import Orthonormal
+from idbounds.projections.point import Point
 from idbounds.projections.presets import PRESETS, Preset, preset
 from idbounds.projections.said_released_code import SaidReleasedCode
 from idbounds.projections.sparse import Sparse

@@ -16,7 +16,8 @@ from torch.nn.utils import parametrize
 from idbounds.core.errors import ConfigError
 from idbounds.measurement.parametrizations.scales import scale_groups
 from idbounds.measurement.recurrent import forget_moved_weights
-from idbounds.projections.base import Point, Projection
+from idbounds.projections.base import Projection
+from idbounds.projections.point import Point
 
 
 class Parametrization:
