@@ -80,7 +80,7 @@ def sst2(data: Path, folder: Path) -> dict[str, object]:
         "steps": 400,
         "quantization_steps": 200,
     }
-    raw["compression"] = {"candidates": 4}
+    raw["compression"] = {"candidates": 8}
     return raw
 
 
