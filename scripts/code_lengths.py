@@ -2,8 +2,8 @@
 
     python scripts/code_lengths.py RUN... [--output docs/results/codes]
 
-RUN is a run's folder; the coefficients of its subspace trials are in RUN/vectors. Results: lengths.csv, speed.csv, and of
-them report.md and summary.md.
+RUN is a run's folder; measured are the coefficients of its subspace trials, trained without rounding. Results: lengths.csv,
+speed.csv, and of them report.md and summary.md.
 
 The accounting of Lotfi et al. ("PAC-Bayes compression bounds so tight that they can explain generalization", NeurIPS 2022;
 the formulas are those of the code released with it, get_message_len and compute_bound): a codebook of L values fitted to
@@ -23,12 +23,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from idbounds.codes import decode_message, encode_message, get_code, shortest_message, step_grid
 from idbounds.codes.quantizers import FineStep, e8
-from idbounds.codes.registry import CODES
+from idbounds.codes.registry import CODE_WEIGHTS, CODES
+from idbounds.codes.viterbi import trellis
 from idbounds.core.values import RunSpec
+from idbounds.measurement.keys import FULL_FINE_TUNING
+from idbounds.measurement.store import TrialStore
 from idbounds.provenance import provenance
 
 #: Codebook sizes to compare at; their released configurations use 5 to 30 levels.
@@ -37,7 +39,13 @@ LEVELS = (3, 5, 7, 9, 12, 16)
 STEPS = (0.35, 0.5, 0.7, 1.0)
 SPEED_SIZES = (1_000, 50_000)
 #: Where Gaussian integers are none that a code has words for.
-FITTING = {"ternary": np.sign, "e8": lambda values: e8(values, step_index=64, grid=FineStep()).symbols}
+FITTING = {
+    "ternary": np.sign,
+    "e8": lambda values: e8(values, step_index=64, grid=FineStep()).symbols,
+    "trellis": lambda values: trellis(values, step_index=64, max_rms_error=0.0, grid=FineStep()).symbols,
+}
+#: Of sixteen for the codes that have a mass by default and three for the trellis, which a spec must declare.
+MASSES = CODE_WEIGHTS | {"trellis": 3}
 
 
 def entropy_bits(symbols: NDArray[np.int64]) -> float:
@@ -156,6 +164,14 @@ def _timed(name: str, values: NDArray[np.int64]) -> tuple[float, float]:
     return middle - start, time.process_time() - middle
 
 
+def coefficients(run: Path) -> list[NDArray[np.float64]]:
+    """(d,) of each subspace trial that finished, by d and seed."""
+    with TrialStore(run) as store:
+        trials = [one for one in store.trials() if one.vector_sha256 is not None and one.key.method != FULL_FINE_TUNING]
+        trials.sort(key=lambda one: (one.key.d, one.key.seed))
+        return [store.vector(str(one.vector_sha256)).numpy().astype(np.float64) for one in trials]
+
+
 def write(path: Path, rows: list[dict[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -214,9 +230,9 @@ def main() -> None:
     seen: list[NDArray[np.float64]] = []
     for run in arguments.runs:
         declared = RunSpec.read(run / "spec.json")
-        spec = declared.model_copy(update={"message_format": 2})
-        for path in sorted((run / "vectors").glob("*.safetensors")):
-            w = next(iter(load_file(path).values())).astype(np.float64).ravel()
+        menu = declared.menu.model_copy(update={"code_weights": MASSES})
+        spec = declared.model_copy(update={"message_format": 2, "menu": menu})
+        for w in coefficients(run):
             # The same trial on another number of threads has other last bits; it counts once.
             if any(len(w) == len(v) and np.allclose(w, v, rtol=0, atol=1e-2 * w.std()) for v in seen):
                 continue

@@ -5,9 +5,10 @@
 
 One trial, and from its w the candidates of `idbounds compress`. Of those that no other beats in bits and errors both, each is
 a row; beside it stands the shortest message found for the trained w with at most as many training errors, from the messages
-that `shortest_message` (every code, every quantiser, every step) finds for distances from w in a fine ladder: for w as the
-trial left it, and for w trained on without rounding or price for as many further steps as the longest chain of candidates had,
-so that it has seen at least as many examples. Errors are counted on the whole training set; the bound is the certified one.
+that `shortest_message` (every quantiser, every step) finds for distances from w in a fine ladder: for w as the trial left it,
+and for w trained on without rounding or price for as many further steps as the longest chain of candidates had, so that it has
+seen at least as many examples; each in the codes of the candidates, and with the code `trellis`, which they do not have.
+Errors are counted on the whole training set; the bound is the certified one.
 Results: NAME.csv, NAME.md. Trials and candidates are kept, and a second call takes up from there.
 """
 
@@ -30,6 +31,7 @@ from minilm_table import sst2_sentences
 from idbounds.candidates import Candidates, Tried, point_of
 from idbounds.certification import network_at
 from idbounds.codes import decode_message, shortest_message
+from idbounds.codes.registry import CODE_WEIGHTS
 from idbounds.compression import Search
 from idbounds.config import Config, parse_config
 from idbounds.console import ProgressBar
@@ -48,6 +50,9 @@ from idbounds.provenance import provenance_line
 #: Distances from w, in its standard deviations: from where rounding changes no answer to where nothing of w is left. From one
 #: to the next a coefficient gains log2(1.05) = 0.07 bits.
 DISTANCES = np.geomspace(0.02, 1.1, 82)
+
+#: The codes of the quantised w by what the table says of them: of the run's own menu, and of one that declares the trellis.
+CODES = {"": {}, ", with the trellis": CODE_WEIGHTS | {"trellis": 3}}
 
 
 def mnist(data: Path, _: Path) -> dict[str, object]:
@@ -127,18 +132,21 @@ def steps_of_chain(last: Tried, by_vector: dict[str, Tried]) -> int:
     return own + (0 if before is None else steps_of_chain(before, by_vector))
 
 
-def quantised_afterwards(run: Run, trial: Trial, w: torch.Tensor, *, errors: int) -> list[FrontierPoint]:
+def quantised_afterwards(
+    run: Run, trial: Trial, w: torch.Tensor, *, errors: int, code_weights: dict[str, int]
+) -> list[FrontierPoint]:
     """The shortest messages at distances from w, counted, by their bits, up to the first with at most so many errors."""
     key, spread = trial.key, float(w.std(correction=0))
+    spec = run.spec.model_copy(update={"menu": run.spec.menu.model_copy(update={"code_weights": code_weights})})
     contents = {
-        shortest_message(w.numpy(), max_rms_error=distance * spread, d=key.d, seed=key.seed, spec=run.spec)
+        shortest_message(w.numpy(), max_rms_error=distance * spread, d=key.d, seed=key.seed, spec=spec)
         for distance in DISTANCES
     }
     points: list[FrontierPoint] = []
-    messages = [decode_message(content, spec=run.spec) for content in contents]
+    messages = [decode_message(content, spec=spec) for content in contents]
     for decoded in sorted(messages, key=lambda one: one.message.complexity.num_bits):
         score = counted(run, network_at(decoded, make_subspace=run.make_subspace))
-        points.append(point_of(run.spec, decoded.message, score, "quantised afterwards"))
+        points.append(point_of(spec, decoded.message, score, "quantised afterwards"))
         if score.errors <= errors:
             break
     return points
@@ -167,10 +175,11 @@ def rows_of(run: Run) -> Iterator[dict[str, object]]:
         "as the trial left it": w,
         f"trained on for {steps} steps": trained_on(run, trial, w, steps=steps),
     }.items():
-        theirs = quantised_afterwards(run, trial, numbers, errors=ours[-1].errors)
         about = f"{name}, {100 * unrounded_risk(run, trial, numbers):.2f} % unrounded"
-        for point in ours:
-            yield row(point, about, next((one for one in theirs if one.errors <= point.errors), None))
+        for codes, weights in CODES.items():
+            theirs = quantised_afterwards(run, trial, numbers, errors=ours[-1].errors, code_weights=weights)
+            for point in ours:
+                yield row(point, about + codes, next((one for one in theirs if one.errors <= point.errors), None))
 
 
 def row(ours: FrontierPoint, name: str, theirs: FrontierPoint | None) -> dict[str, object]:

@@ -20,7 +20,7 @@ that are 0, 2, 1 modulo 4 (3 modulo 4 has the sum C too), P of a block is in pro
     of 2s (3s) among them and this one must have,  A W_m(s)  against  B W_m(1 - s),  where
     W_m(s) = ((A + B)^m + (-1)^s (A - B)^m) / 2; in odd blocks C stands for A and B. Nothing for the last one, which the
     others determine
-    the coefficient among the integers of its residue, in order: frequency 1 + floor(v (2^24 - 128) / sum v), total their sum
+    the coefficient among the integers of its residue (`idbounds.codes.cosets`)
 
 A choice of weights p against q has frequencies f = floor(2^24 p / (p + q)), held in [1, 2^24 - 1], and 2^24 - f.
 """
@@ -28,10 +28,8 @@ A choice of weights p against q has frequencies f = floor(2^24 p / (p + q)), hel
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate
 from typing import ClassVar
 
 import numpy as np
@@ -39,12 +37,11 @@ from numpy.typing import NDArray
 
 from idbounds.codes.arithmetic import ArithmeticDecoder, ArithmeticEncoder
 from idbounds.codes.base import Code
+from idbounds.codes.cosets import LARGEST, Coset
 from idbounds.codes.discretized import NUM_MAGNITUDES, NUM_SCALES, ONE, TOTAL, densities
 from idbounds.core.errors import ConfigError
 
 BLOCK = 8
-_LARGEST = NUM_MAGNITUDES - 1
-_NUM_IN_RESIDUE = 128
 
 
 class E8(Code):
@@ -58,7 +55,7 @@ class E8(Code):
         whole = len(values) // BLOCK * BLOCK
         blocks, rest = values[:whole].reshape(-1, BLOCK), values[whole:]
         alike = np.all((blocks - blocks[:, :1]) % 2 == 0) and np.all(blocks.sum(axis=1) % 4 == 0) and np.all(rest % 2 == 0)
-        return bool(alike and np.all(np.abs(values) <= _LARGEST))
+        return bool(alike and np.all(np.abs(values) <= LARGEST))
 
     def encode(self, values: NDArray[np.int64], *, coder: ArithmeticEncoder) -> None:
         """The scale that gives these points the shortest code, then the points."""
@@ -78,10 +75,10 @@ class E8(Code):
                 if left:
                     _encode_bit(upper, tables.lower[odd][left][parity], coder)
                 parity ^= upper
-                _encode_value(value, tables.residues[value % 4], coder)
+                tables.residues[value % 4].encode(value, coder)
         for value in integers[whole:]:
             _encode_bit(value % 4 // 2, tables.lower_alone, coder)
-            _encode_value(value, tables.residues[value % 4], coder)
+            tables.residues[value % 4].encode(value, coder)
 
     def decode(self, coder: ArithmeticDecoder, *, d: int) -> NDArray[np.int64]:
         """Scale, then points."""
@@ -91,7 +88,7 @@ class E8(Code):
             values += _decode_block(tables, coder)
         for _ in range(d % BLOCK):
             residue = 2 * _decode_bit(tables.lower_alone, coder)
-            values.append(_decode_value(residue, tables.residues[residue], coder))
+            values.append(tables.residues[residue].decode(coder))
         return np.array(values, dtype=np.int64)
 
     def _best_scale(self, values: NDArray[np.int64]) -> int:
@@ -106,7 +103,7 @@ def _decode_block(tables: _Tables, coder: ArithmeticDecoder) -> Iterator[int]:
         upper = _decode_bit(tables.lower[odd][left][parity], coder) if left else parity
         parity ^= upper
         residue = odd + 2 * upper
-        yield _decode_value(residue, tables.residues[residue], coder)
+        yield tables.residues[residue].decode(coder)
 
 
 class _Tables:
@@ -114,18 +111,14 @@ class _Tables:
 
     def __init__(self, scale: int) -> None:
         weights = densities(scale, 2)
-        by_residue = [[weights[abs(value)] for value in _members(residue)] for residue in range(4)]
-        a, c, b, _ = (sum(values) for values in by_residue)
+        self.residues = [Coset(weights, residue, modulus=4) for residue in range(4)]
+        a, c, b, _ = (coset.mass for coset in self.residues)
         even, odd = ((a + b) ** BLOCK + (a - b) ** BLOCK) // 2, (2 * c) ** BLOCK // 2
         self.even_block = _frequency(even, odd)
         self.lower_alone = _frequency(a, b)
         self.lower = [
             [[_frequency(p * _ways(p, q, left, s), q * _ways(p, q, left, 1 - s)) for s in (0, 1)] for left in range(BLOCK)]
             for p, q in ((a, b), (c, c))
-        ]
-        self.residues = [
-            (0, *accumulate(1 + weight * (TOTAL - _NUM_IN_RESIDUE) // sum(values) for weight in values))
-            for values in by_residue
         ]
         self._bits_of_magnitude = np.array([math.log2(ONE) - math.log2(max(weight, 1)) for weight in weights])
         self._bits_of_block = math.log2(even + odd) - BLOCK * math.log2(ONE)
@@ -137,11 +130,6 @@ class _Tables:
 
 
 _tables = lru_cache(maxsize=NUM_SCALES)(_Tables)
-
-
-def _members(residue: int) -> range:
-    """The integers from -255 to 255 that are `residue` modulo 4; -255 is 1 modulo 4."""
-    return range(-_LARGEST + (residue - 1) % 4, _LARGEST + 1, 4)
 
 
 def _ways(p: int, q: int, left: int, s: int) -> int:
@@ -164,14 +152,3 @@ def _decode_bit(frequency: int, coder: ArithmeticDecoder) -> int:
     start, size = (frequency, TOTAL - frequency) if bit else (0, frequency)
     coder.consume(start, size, total=TOTAL)
     return bit
-
-
-def _encode_value(value: int, starts: tuple[int, ...], coder: ArithmeticEncoder) -> None:
-    place = (value + _LARGEST) // 4
-    coder.encode(starts[place], starts[place + 1] - starts[place], total=starts[-1])
-
-
-def _decode_value(residue: int, starts: tuple[int, ...], coder: ArithmeticDecoder) -> int:
-    place = bisect_right(starts, coder.target(total=starts[-1])) - 1
-    coder.consume(starts[place], starts[place + 1] - starts[place], total=starts[-1])
-    return _members(residue)[place]

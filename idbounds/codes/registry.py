@@ -8,14 +8,17 @@ from idbounds.codes.codebook import Codebook
 from idbounds.codes.discretized import Gaussian, Laplace
 from idbounds.codes.enumerative import Enumerative
 from idbounds.codes.lattice import E8
+from idbounds.codes.trellis import Trellis
 from idbounds.codes.two_steps import TwoSteps
 from idbounds.core.errors import ConfigError
 
 CODES: dict[str, Code] = {
-    code.name: code for code in (Adaptive(), Codebook(), E8(), Enumerative(), Gaussian(), Laplace(), Ternary(), TwoSteps())
+    code.name: code
+    for code in (Adaptive(), Codebook(), E8(), Enumerative(), Gaussian(), Laplace(), Ternary(), Trellis(), TwoSteps())
 }
 
-#: The prior of format version 2 over codes, in sixteenths, where the spec's menu declares none.
+#: The prior of format version 2 over codes, in sixteenths, where the spec's menu declares none. `trellis` came
+#: after it, and only `shortest_message` finds words of it: a spec that wants them declares it.
 CODE_WEIGHTS = {
     "adaptive": 4,
     "codebook": 1,

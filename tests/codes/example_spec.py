@@ -8,6 +8,8 @@ import numpy as np
 
 from idbounds.codes import encode_message, step_grid
 from idbounds.codes.quantizers import e8
+from idbounds.codes.registry import CODE_WEIGHTS
+from idbounds.codes.viterbi import trellis
 from idbounds.core.values import Menu, ModelSpec, RunSpec, Split, Task, TrainingSpec
 
 
@@ -71,11 +73,17 @@ def format_2(**menu: object) -> RunSpec:
     return SPEC.model_copy(update={"message_format": 2, "menu": SPEC.menu.model_copy(update=menu)})
 
 
-SPEC_2 = format_2()
+#: The masses of format 2, and one for the code that has none by default.
+EVERY_CODE = CODE_WEIGHTS | {"trellis": 3}
+SPEC_2 = format_2(code_weights=EVERY_CODE)
 
 
 def example_2(d: int = 200, *, code: str | None = None, spec: RunSpec = SPEC_2) -> bytes:
-    quantized = vector(d) if code != "ternary" else np.sign(vector(d))
-    if code == "e8":
-        quantized = e8(quantized, step_index=64, grid=step_grid(spec)).symbols
+    integers, grid = vector(d), step_grid(spec)
+    words = {
+        "ternary": np.sign,
+        "e8": lambda values: e8(values, step_index=64, grid=grid).symbols,
+        "trellis": lambda values: trellis(values, step_index=64, max_rms_error=0.0, grid=grid).symbols,
+    }
+    quantized = words[code](integers) if code in words else integers
     return encode_message(quantized=quantized, step_index=85, d=d, seed=2, spec=spec, code=code)

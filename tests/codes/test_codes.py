@@ -13,6 +13,7 @@ from idbounds.codes.bits import BitReader, BitWriter
 from idbounds.codes.chain import MAX_MAGNITUDE, NUM_LEVELS
 from idbounds.codes.quantizers import UniformStep, e8
 from idbounds.codes.registry import CODES, get_code
+from idbounds.codes.viterbi import trellis
 from idbounds.core.errors import ConfigError, CorruptMessageError
 from idbounds.testing.code_suite import CodeSuite
 
@@ -46,6 +47,15 @@ class TestE8(CodeSuite):
 
     def nearest_words(self, values):
         return e8(np.clip(values, -200, 200), step_index=UniformStep().nearest_index(1.0), grid=UniformStep()).symbols
+
+
+class TestTrellis(CodeSuite):
+    code = get_code("trellis")
+    exhaustive = ((9, 1), (9, 2), (4, 4))
+
+    def nearest_words(self, values):
+        index, grid = UniformStep().nearest_index(1.0), UniformStep()
+        return trellis(np.clip(values, -200, 200), step_index=index, max_rms_error=0.0, grid=grid).symbols
 
 
 class TestGaussian(CodeSuite):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "messages_2.json").read_text())
+GOLDEN, DECLARED = (
+    json.loads((Path(__file__).parents[1] / "golden" / name).read_text()) for name in ("messages_2.json", "trellis.json")
+)
 MASSES = {"adaptive": 4, "codebook": 1, "e8": 3, "enumerative": 1, "gaussian": 4, "laplace": 1, "ternary": 1, "two_steps": 1}
 UNIT = 2**96
 
@@ -159,16 +161,37 @@ def e8(reader, d):
     return values + [within(2 * choice(a, b)) for _ in range(d % 8)]
 
 
+def trellis(reader, d):
+    v = densities(reader.one_of(64), gaussian=True)
+    values, q = [], 0
+    for _ in range(d):
+        members = [x for x in range(-255, 256) if x % 2 == q % 2]
+        total = sum(v[abs(x)] for x in members)
+        x = members[reader.symbol([1 + v[abs(x)] * (2**24 - 256) // total for x in members])]
+        values.append(x)
+        q = q // 2 ^ (x % 2) * 0b10100110 ^ (x % 4 // 2) * 0b1111001
+    return values
+
+
 DECODERS = {"adaptive": adaptive, "ternary": ternary, "enumerative": enumerative, "codebook": codebook, "two_steps": two_steps}
-DECODERS |= {"e8": e8, "gaussian": lambda reader, d: discretized(reader, d, gaussian=True)}
+DECODERS |= {"e8": e8, "trellis": trellis, "gaussian": lambda reader, d: discretized(reader, d, gaussian=True)}
 DECODERS |= {"laplace": lambda reader, d: discretized(reader, d, gaussian=False)}
+
+
+def decoded(golden, name, masses):
+    menu = golden["spec"]["menu"]
+    reader = Reader(bytes.fromhex(golden["messages"][name]["message_hex"])[44:])
+    d, _seed = menu["dims"][reader.one_of(len(menu["dims"]))], menu["seeds"][reader.one_of(len(menu["seeds"]))]
+    assert reader.one_of(256) == 85
+    assert sorted(masses)[reader.symbol([masses[code] for code in sorted(masses)])] == name
+    return DECODERS[name](reader, d)
 
 
 @pytest.mark.parametrize("name", sorted(MASSES))
 def test_the_page_is_enough_to_decode(name):
-    golden, menu = GOLDEN["messages"][name], GOLDEN["spec"]["menu"]
-    reader = Reader(bytes.fromhex(golden["message_hex"])[44:])
-    d, _seed = menu["dims"][reader.one_of(len(menu["dims"]))], menu["seeds"][reader.one_of(len(menu["seeds"]))]
-    assert reader.one_of(256) == 85
-    assert sorted(MASSES)[reader.symbol([MASSES[code] for code in sorted(MASSES)])] == name
-    assert DECODERS[name](reader, d) == golden["quantized"]
+    assert decoded(GOLDEN, name, MASSES) == GOLDEN["messages"][name]["quantized"]
+
+
+def test_the_page_is_enough_to_decode_a_code_that_the_menu_declares():
+    masses = DECLARED["spec"]["menu"]["code_weights"]
+    assert decoded(DECLARED, "trellis", masses) == DECLARED["messages"]["trellis"]["quantized"]

@@ -11,26 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_spec import HEADER, SPEC, SPEC_2, example_2, format_2, vector
+from example_spec import EVERY_CODE, HEADER, SPEC, SPEC_2, example_2, format_2, vector
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idbounds.codes import CODES, Quantized, decode_message, encode_message, shortest_message, step_grid
 from idbounds.codes.bits import BitWriter
-from idbounds.codes.registry import CODE_WEIGHTS
 from idbounds.codes.streams import Content, Version2
 from idbounds.core.errors import ConfigError, CorruptMessageError, DataError
 from idbounds.core.values import Menu, RunSpec
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "messages_2.json"
+#: In every code that format 2 gives a mass, and in one that a spec must declare.
+GOLDEN = [json.loads((Path(__file__).parents[1] / "golden" / name).read_text()) for name in ("messages_2.json", "trellis.json")]
 
 
-def test_golden_files_decode_to_their_coefficients():
+def test_there_is_a_golden_file_in_every_code():
+    assert sorted(itertools.chain(*(golden["messages"] for golden in GOLDEN))) == sorted(CODES)
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=["by default", "declared"])
+def test_golden_files_decode_to_their_coefficients(golden):
     """One file in each code; they must decode to the same bits for ever, and encode so."""
-    golden = json.loads(GOLDEN.read_text())
     spec = RunSpec.from_dict(golden["spec"])
     assert spec.sha256 == golden["spec_sha256"]
-    assert sorted(golden["messages"]) == sorted(CODES)
     for code, expected in golden["messages"].items():
         data = bytes.fromhex(expected["message_hex"])
         decoded = decode_message(data, spec=spec)
@@ -81,7 +84,8 @@ def test_the_shortest_code_is_chosen_and_paid_for():
             lengths[code] = decode_message(example_2(code=code), spec=SPEC_2).message.complexity.num_bits
     assert chosen.message.complexity.num_bits == min(lengths.values()) == lengths[chosen.code]
     prices = {item.name: item.bits for item in chosen.message.complexity.ledger}
-    assert prices["code"] == pytest.approx(-math.log2(CODE_WEIGHTS[chosen.code] / 16), abs=0.002)
+    mass = EVERY_CODE[chosen.code] / sum(EVERY_CODE.values())
+    assert prices["code"] == pytest.approx(-math.log2(mass), abs=0.002)
 
 
 @given(
@@ -108,7 +112,7 @@ def test_a_choice_costs_its_declared_mass(dims, seeds, steps, d, step_index):
 
 def test_kraft_sum_of_whole_streams_is_at_most_one():
     """Over d, seed, step, code and every vector of d = 1 and 2 up to a magnitude; in exact fractions."""
-    stream, words = Version2(Menu(dims=(1, 2), seeds=(0, 1))), []
+    stream, words = Version2(Menu(dims=(1, 2), seeds=(0, 1), code_weights=EVERY_CODE)), []
     for d, seed, step_index, code in itertools.product((1, 2), (0, 1), (0, 255), sorted(CODES)):
         for values in itertools.product(range(-3, 4), repeat=d):
             symbols = np.array(values)
