@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_a_figure_is_written_and_described(idbounds, tmp_path, kind, runs, endin
     ("arguments", "said"),
     [
         (["plot", QUICKSTART, SST2], "accuracy against d is of one run, got 2"),
-        (["plot", SST2, "--kind", "frontier"], "has no frontier.json"),
+        (["plot", "unsearched", "--kind", "frontier"], "has no frontier.json"),
         (["plot", QUICKSTART, "--output", "a.png"], "ends in .png; figures are svg or pdf"),
         (["plot", QUICKSTART, "--output", "a.pdf", "--format", "svg"], "name two formats"),
         (["plot", QUICKSTART, "--x", "sizes.csv"], "leave out --x"),
@@ -57,6 +58,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(idbounds, tmp_path, argumen
     for name, numbers in tables.items():
         (tmp_path / f"{name}.csv").write_text(f"run,steps\nquickstart,{numbers}\n")
     (tmp_path / "heads.csv").write_text("model,steps,more\na,1,2\n")
+    shutil.copytree(SST2, tmp_path / "unsearched", ignore=shutil.ignore_patterns("frontier.*", "*.svg"))
     code, out, err = idbounds(*arguments)
     assert code == 2, out + err
     assert said in err
