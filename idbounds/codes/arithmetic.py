@@ -23,6 +23,8 @@ _FULL = 1 << PRECISION
 _MASK = _FULL - 1
 #: Settled bits are set aside in pieces of this size, so that adding to `low` stays cheap in long messages.
 _PIECE_BITS = 4096
+#: Bits that a decoder looks ahead at once, behind its window; a symbol shifts out at most PRECISION of them.
+_AHEAD_BITS = 4 * PRECISION
 #: Binary places of `used`: 1/1024 of a bit. Such numbers add up without rounding in float64.
 _LOG_BITS = 10
 
@@ -94,6 +96,8 @@ class ArithmeticDecoder:
         self._range = _FULL
         # The window holds PRECISION bits, of which only those shifted out are consumed; the rest is a look ahead.
         self._value = reader.look(reader.position, width=PRECISION)
+        # Bits behind the window, so that most symbols need no look into the bytes.
+        self._ahead, self._ahead_bits = 0, 0
 
     @property
     def used(self) -> float:
@@ -117,10 +121,12 @@ class ArithmeticDecoder:
             self._low += offset
             self._range = width
             return
-        reader = self._reader
-        ahead = reader.look(reader.position + PRECISION, width=shift)
-        reader.skip(shift)
-        self._value = ((self._value - offset) << shift) | ahead
+        if shift > self._ahead_bits:
+            self._ahead = self._reader.look(self._reader.position + PRECISION, width=_AHEAD_BITS)
+            self._ahead_bits = _AHEAD_BITS
+        self._reader.skip(shift)
+        self._ahead_bits -= shift
+        self._value = ((self._value - offset) << shift) | (self._ahead >> self._ahead_bits) & ((1 << shift) - 1)
         self._low = ((self._low + offset) << shift) & _MASK
         self._range = width << shift
 
