@@ -164,6 +164,12 @@ def _timed(name: str, values: NDArray[np.int64]) -> tuple[float, float]:
     return middle - start, time.process_time() - middle
 
 
+def declaring(spec: RunSpec, *, code_weights: dict[str, int]) -> RunSpec:
+    """The specification as it were with these codes in its menu; none are the default ones."""
+    menu = spec.menu.model_copy(update={"code_weights": code_weights})
+    return spec.model_copy(update={"message_format": 2, "menu": menu})
+
+
 def coefficients(run: Path) -> list[NDArray[np.float64]]:
     """(d,) of each subspace trial that finished, by d and seed."""
     with TrialStore(run) as store:
@@ -230,8 +236,7 @@ def main() -> None:
     seen: list[NDArray[np.float64]] = []
     for run in arguments.runs:
         declared = RunSpec.read(run / "spec.json")
-        menu = declared.menu.model_copy(update={"code_weights": MASSES})
-        spec = declared.model_copy(update={"message_format": 2, "menu": menu})
+        spec = declaring(declared, code_weights=MASSES)
         for w in coefficients(run):
             # The same trial on another number of threads has other last bits; it counts once.
             if any(len(w) == len(v) and np.allclose(w, v, rtol=0, atol=1e-2 * w.std()) for v in seen):

@@ -26,12 +26,12 @@ from rich.console import Console
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
+from code_lengths import MASSES, declaring
 from minilm_table import sst2_sentences
 
 from idbounds.candidates import Candidates, Tried, point_of
 from idbounds.certification import network_at
 from idbounds.codes import decode_message, shortest_message
-from idbounds.codes.registry import CODE_WEIGHTS
 from idbounds.compression import Search
 from idbounds.config import Config, parse_config
 from idbounds.console import ProgressBar
@@ -52,7 +52,7 @@ from idbounds.provenance import provenance_line
 DISTANCES = np.geomspace(0.02, 1.1, 82)
 
 #: The codes of the quantised w by what the table says of them: of the run's own menu, and of one that declares the trellis.
-CODES = {"": {}, ", with the trellis": CODE_WEIGHTS | {"trellis": 3}}
+CODES: dict[str, dict[str, int]] = {"": {}, ", with the trellis": MASSES}
 
 
 def mnist(data: Path, _: Path) -> dict[str, object]:
@@ -137,7 +137,7 @@ def quantised_afterwards(
 ) -> list[FrontierPoint]:
     """The shortest messages at distances from w, counted, by their bits, up to the first with at most so many errors."""
     key, spread = trial.key, float(w.std(correction=0))
-    spec = run.spec.model_copy(update={"menu": run.spec.menu.model_copy(update={"code_weights": code_weights})})
+    spec = declaring(run.spec, code_weights=code_weights)
     contents = {
         shortest_message(w.numpy(), max_rms_error=distance * spread, d=key.d, seed=key.seed, spec=spec)
         for distance in DISTANCES
@@ -171,10 +171,12 @@ def rows_of(run: Run) -> Iterator[dict[str, object]]:
     by_vector = {str(one.candidate.vector_sha256): one for one in tried}
     steps = max(steps_of_chain(one, by_vector) for one in tried)
     ours = Frontier(spec_sha256=run.spec.sha256, points=tuple(one.point for one in tried), chosen=0).efficient()
-    for name, numbers in {
-        "as the trial left it": w,
-        f"trained on for {steps} steps": trained_on(run, trial, w, steps=steps),
-    }.items():
+
+    def starts() -> Iterator[tuple[str, torch.Tensor]]:
+        yield "as the trial left it", w
+        yield f"trained on for {steps} steps", trained_on(run, trial, w, steps=steps)
+
+    for name, numbers in starts():
         about = f"{name}, {100 * unrounded_risk(run, trial, numbers):.2f} % unrounded"
         for codes, weights in CODES.items():
             theirs = quantised_afterwards(run, trial, numbers, errors=ours[-1].errors, code_weights=weights)

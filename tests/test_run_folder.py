@@ -68,7 +68,7 @@ def test_only_the_specification_must_be_there(folder):
         (
             "certificate.json",
             {"training__value": 0.35},
-            r"the bound from the train part is 0\.35, its counts and bits give 0\.\d+;",
+            r"the bound from the train part is 0\.35, its counts and bits give 0\.42",
         ),
         ("certificate.json", {"training__value": 0.47}, r"is 0\.47, its counts"),
         ("certificate.json", {"held_out__value": 0.2}, r"the bound from the test part is 0\.2"),
@@ -107,9 +107,9 @@ def test_a_frontier_is_read_with_its_run(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bound": 0.4}, r"a bound in frontier.json is 0\.4, its counts and bits give 0\.\d+;"),
+        ({"bound": 0.4}, r"a bound in frontier.json is 0\.4, its counts and bits give 0\.42"),
         ({"n": 4000}, r"frontier.json counts on n = 4000, the training part has 3301"),
-        ({"bits": 100.0}, r"chose a message of bits 100\.0, the folder's own is \d+\.0;"),
+        ({"bits": 100.0}, r"chose a message of bits 100\.0, the folder's own is 97"),
     ],
 )
 def test_a_frontier_that_does_not_follow_is_refused(folder, changes, message):

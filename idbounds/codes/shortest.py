@@ -27,7 +27,7 @@ _SHIFTS = tuple(shift for shift in range(-6, 7) if shift)
 #: Of each family, so many members within the error are written; the coarsest is not always the shortest.
 _TRIED = 2
 #: What the trellis aims at, in errors that are allowed: its own error is near its aim and mostly below.
-_AIMS = (1.0, 1.05, 1.1)
+AIMS = (1.0, 1.05, 1.1)
 
 
 def shortest_message(w: ArrayLike, *, max_rms_error: float, d: int, seed: int, spec: RunSpec) -> bytes:
@@ -76,7 +76,7 @@ def _families(
     yield None, (ternary(w, step_index=index, grid=grid) for index in indices)
     yield None, (kmeans(w, num_entries=number, grid=grid) for number in range(1, MAX_ENTRIES + 1))
     yield "e8", (e8(w, step_index=index, grid=grid) for index in indices)
-    for factor in _AIMS:
+    for factor in AIMS:
         aim = factor * max_rms_error
         yield "trellis", (trellis(w, step_index=index, max_rms_error=aim, grid=grid) for index in indices)
     cut = _change_of_spread(w)

@@ -6,6 +6,7 @@ Source: Marcellin & Fischer, IEEE Trans. Commun. 38(1), 1990.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,6 +74,7 @@ def _cheapest_path(costs: NDArray[np.float64]) -> NDArray[np.int64]:
     return path
 
 
+@cache
 def _arrivals() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each state both ways into it: from which state, (2, states), with which residue, (2, states)."""
     steps = [(state, residue) for state in range(NUM_STATES) for residue in (state % 2, state % 2 + 2)]
