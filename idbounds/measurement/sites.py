@@ -42,6 +42,21 @@ def trainable_sites(model: nn.Module) -> dict[str, list[Site]]:
     return sites
 
 
+#: Layers all of whose weights autocast casts: torch's list of operations in the narrower dtype, "Automatic Mixed Precision".
+_CAST_BY_AUTOCAST = frozenset(layer.forward for layer in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
+
+
+def cast_by_autocast(site: Site) -> bool:
+    """Whether under autocast the layer at a place computes with its tensor in the narrower dtype, whatever that tensor's."""
+    return type(site.module).forward in _CAST_BY_AUTOCAST
+
+
+def autocast_dtype(tensor: Tensor) -> torch.dtype:
+    """The dtype in which autocast gives a tensor to such a layer now."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) and tensor.dtype == torch.float32 else tensor.dtype
+
+
 def trained_directly(sizes: Mapping[str, int], patterns: Sequence[str], *, dim: int) -> dict[str, tuple[int, int]]:
     """For each tensor that matches a pattern, where among d numbers its weights are: the last ones, as (start, size).
 

@@ -21,9 +21,10 @@ from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.parametrizations.base import bake
 from idbounds.measurement.recurrent import follow_moved_weights, forget_moved_weights
 from idbounds.measurement.sharding import require_whole
-from idbounds.measurement.sites import Site, moved_directly, trainable_sites, trained_directly
+from idbounds.measurement.sites import Site, autocast_dtype, cast_by_autocast, moved_directly, trainable_sites, trained_directly
 from idbounds.measurement.soundness import require_plain_weights, require_sound
 from idbounds.measurement.state import hash_of, install_state_hooks
+from idbounds.measurement.undisturbed import undisturbed
 from idbounds.measurement.weights import KeptWeights, RemadeWeights, Weights
 from idbounds.projections import Point, from_spec, projection_family
 
@@ -117,6 +118,7 @@ class Subspace(nn.Module):
         self.held: tuple[Tensor, Tensor] | None = None
         self._points: dict[bool, Mapping[str, Point]] | None = None
         self._weights = _weights(memory, sites)
+        self._cast_by_autocast = frozenset(name for name, places in sites.items() if all(map(cast_by_autocast, places)))
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         for name, places in sites.items():
@@ -143,16 +145,17 @@ class Subspace(nn.Module):
         return super().__getattr__(name)
 
     def moved(self, theta_0: Tensor, name: str) -> Tensor:
-        """θ for one tensor; within a forward pass what the tensors share is made once."""
-        # What making θ saves is not for the hooks around the model: checkpointing counts the tensors that a block saves,
-        # and there would be more of them when the block is run again alone. Nor is it for autocast: P is applied in full
-        # precision, and θ is cast last.
-        whole = torch.autocast(theta_0.device.type, enabled=False)
-        with whole, torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
-            if name in self._direct:
-                start, size = self._direct[name]
+        """θ for one tensor; within a forward pass what the tensors share is made once.
+
+        In the dtype of θ₀, or of autocast where that would cast the tensor at each use: P is applied in full precision, and
+        θ is cast last.
+        """
+        if name in self._direct:
+            start, size = self._direct[name]
+            with undisturbed(theta_0.device):
                 return moved_directly(theta_0, self.coordinates()[start : start + size])
-            return self._weights.make(self._current_points()[name], theta_0, name=name)
+        dtype = autocast_dtype(theta_0) if name in self._cast_by_autocast else theta_0.dtype
+        return self._weights.make(self._current_points()[name], theta_0, name=name, dtype=dtype)
 
     def tensors(self, theta_0: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """θ for tensors at θ₀, by their names, differentiable in `theta_d`; what they share is made once."""
@@ -167,9 +170,10 @@ class Subspace(nn.Module):
         mode = torch.is_grad_enabled()
         if self._points is not None and mode in self._points:
             return self._points[mode]
-        coordinates = self.coordinates()
-        self._weights.begin(coordinates.detach())
-        points = self.parametrization.points(coordinates[: self.parametrization.dim], self.projection)
+        with undisturbed(self.theta_d.device):
+            coordinates = self.coordinates()
+            points = self.parametrization.points(coordinates[: self.parametrization.dim], self.projection)
+        self._weights.begin(coordinates.detach(), points)
         if self._points is not None:
             self._points[mode] = points
         return points
@@ -270,10 +274,6 @@ class _Moved(nn.Module):
     def forward(self, theta_0: Tensor) -> Tensor:
         (subspace,) = self._owner
         return subspace.moved(theta_0, self.name)
-
-
-def _as_it_is(saved: Tensor) -> Tensor:
-    return saved
 
 
 def _copy(model: nn.Module, *, share_weights: bool) -> nn.Module:

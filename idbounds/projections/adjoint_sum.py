@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,9 +12,21 @@ from idbounds.projections.threads import run_in_parts
 if TYPE_CHECKING:
     from idbounds.projections.base import Projection
 
+#: On a GPU gradients wait until they have so many numbers, 32 MiB in float32: a launch for each would take longer than the
+#: products of most of them.
+_WAITING = 2**23
+
+
+class Gradient(NamedTuple):
+    """The gradient of rows of a tensor: of those from `start` on."""
+
+    g: Tensor
+    name: str
+    start: int
+
 
 class AdjointSum:
-    """The sum of P_i^T g_i over tensors i, before `_fold`.
+    """The sum of P_i^T g_i over tensors i, in `dtype`, before `_fold`.
 
     A model has a hundred tensors, most of them smaller than the table that their rows are made from. So one table is filled
     by all tensors that have the same scale, and is scaled once: to make one for each tensor took longer than the products.
@@ -22,13 +34,13 @@ class AdjointSum:
     Backward passes through one graph have a sum each, so what a pass that failed has left behind is in no other's.
     """
 
-    def __init__(self, projection: Projection) -> None:
-        self._projection = projection
+    def __init__(self, projection: Projection, dtype: torch.dtype) -> None:
+        self._projection, self._dtype = projection, dtype
         self._passes: dict[int, _Sum] = {}
 
     def add(self, g: Tensor, name: str, start: int) -> None:
-        """Rows from `start` on of tensor `name`, transposed, times g."""
-        self._passes.setdefault(_current_pass(), _Sum(self._projection)).add(g, name, start)
+        """Rows from `start` on of tensor `name`, transposed, times g, which may be of any dtype."""
+        self._passes.setdefault(_current_pass(), _Sum(self._projection, self._dtype)).add(Gradient(g, name, start))
 
     def take(self) -> Tensor | None:
         """The sum of what this pass has added, None if that is nothing. Afterwards nothing is in it."""
@@ -44,16 +56,28 @@ def _current_pass() -> int:
 class _Sum:
     """A table for each part of a product that has a thread of its own: bits depend on their number, not on their timing."""
 
-    def __init__(self, projection: Projection) -> None:
-        self._projection, self._scale = projection, 0.0
+    def __init__(self, projection: Projection, dtype: torch.dtype) -> None:
+        self._projection, self._dtype, self._scale = projection, dtype, 0.0
         self._tables: list[Tensor] = []
+        self._waiting: list[Gradient] = []
+        self._numbers = 0  # of all that wait
         self._scaled: Tensor | None = None
 
-    def add(self, g: Tensor, name: str, start: int) -> None:
-        projection, scale = self._projection, self._projection.scale(name)
+    def add(self, gradient: Gradient) -> None:
+        scale = self._projection.scale(gradient.name)
         if scale != self._scale:
             self._scaled, self._tables, self._scale = self.total(), [], scale
-        tables = self._tables
+        if gradient.g.device.type == "cpu":
+            self._multiply_in_parts(gradient)
+            return
+        self._waiting.append(gradient)
+        self._numbers += gradient.g.numel()
+        if self._numbers >= _WAITING:
+            self._multiply()
+
+    def _multiply_in_parts(self, gradient: Gradient) -> None:
+        g, name, start = gradient.g.to(self._dtype), gradient.name, gradient.start
+        projection, tables = self._projection, self._tables
 
         def part(number: int, begin: int, end: int) -> Tensor:
             earlier = tables[number] if number < len(tables) else None
@@ -62,7 +86,15 @@ class _Sum:
         made = run_in_parts(part, start, start + g.numel(), edge=projection.tile_rows, device=g.device)
         self._tables = [*made, *tables[len(made) :]]
 
+    def _multiply(self) -> None:
+        """The products of the gradients that wait."""
+        table = self._tables[0] if self._tables else None
+        self._tables = [self._projection._add_adjoints(table, self._waiting, dtype=self._dtype)]
+        self._waiting, self._numbers = [], 0
+
     def total(self) -> Tensor | None:
+        if self._waiting:
+            self._multiply()
         total: Tensor | None = None
         for table in self._tables:
             total = table if total is None else total + table

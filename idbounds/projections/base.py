@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
@@ -17,8 +17,8 @@ from torch import Tensor
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections import derivatives
-from idbounds.projections.adjoint_sum import AdjointSum
-from idbounds.projections.point import Point
+from idbounds.projections.adjoint_sum import AdjointSum, Gradient
+from idbounds.projections.point import Point, Write
 from idbounds.projections.threads import run_in_parts
 
 _DTYPES = (torch.float32, torch.float64)
@@ -186,6 +186,13 @@ class Projection(ABC):
         rows = self._adjoint_rows(g, name, start)
         return rows if total is None else total + rows
 
+    def _add_adjoints(self, total: Tensor | None, gradients: Sequence[Gradient], *, dtype: torch.dtype) -> Tensor:
+        """`_add_adjoint_rows` of gradients, at least one, that may be of any dtype; the total has `dtype`."""
+        for g, name, start in gradients:
+            total = self._add_adjoint_rows(total, g.to(dtype), name, start)
+        assert total is not None, "there is a gradient"
+        return total
+
     def _write(self, expanded: Tensor, base: Tensor | None, out: Tensor, name: str, start: int) -> None:
         """Write P w, or base - P w, to `out`: the rows from `start` on. `expanded` has the scale in it already."""
         position = 0
@@ -223,9 +230,21 @@ class Projection(ABC):
         run_in_parts(part, start, stop, edge=self.tile_rows, device=result.device)
         return result
 
+    def assemble_all(self, scaled: Tensor, writes: Sequence[Write]) -> None:
+        """`assemble` for tensors that have one scale: all of them move a base, or none.
+
+        Bases and what is written may be narrower than `scaled`: the sum is made in its dtype and cast last.
+        """
+        for name, out, base in writes:
+            wide = base if base is None else base.to(scaled.dtype)
+            if out.dtype == scaled.dtype:
+                self.assemble(scaled, wide, name, 0, out.numel(), out)
+            else:
+                out.copy_(self.assemble(scaled, wide, name, 0, out.numel()))
+
     def assemble_adjoint(self, g: Tensor, name: str, start: int) -> Tensor:
         """P^T g before `_fold`, without derivative."""
-        total = AdjointSum(self)
+        total = AdjointSum(self, g.dtype)
         total.add(g, name, start)
         made = total.take()
         assert made is not None

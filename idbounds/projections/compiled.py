@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from idbounds.projections.table import Tensorwise
+    from idbounds.projections.units import Piece
 
 #: Set to anything, this leaves the compiled kernels out; P has the same bits either way.
 SWITCH = "IDBOUNDS_PURE_TORCH"
@@ -20,11 +21,18 @@ SWITCH = "IDBOUNDS_PURE_TORCH"
 class Kernels(Protocol):
     """The two products, for the families of `TableProjection`."""
 
-    def write_rows(self, table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwise, start: int) -> None:
-        """out = rows, or base - rows."""
+    def write_rows(self, table: Tensor, pieces: Sequence[Piece]) -> None:
+        """For each piece: its rows = those of P, or base - those of P."""
 
-    def add_adjoint(self, total: Tensor, g: Tensor, about: Tensorwise, start: int) -> None:
-        """Add the transposed product to `total`, a table."""
+    def add_adjoint(self, total: Tensor, pieces: Sequence[Piece]) -> None:
+        """For each piece: add the transposed product to `total`, a table."""
+
+
+class Transforms(Protocol):
+    """What tables are made by."""
+
+    def walsh_hadamard(self, values: Tensor) -> Tensor:
+        """As `idbounds.projections.hadamard.walsh_hadamard`."""
 
 
 def kernels_for(like: Tensor) -> Kernels | None:
@@ -32,10 +40,12 @@ def kernels_for(like: Tensor) -> Kernels | None:
 
     On a GPU the kernels' transposed product adds by atomic operations, so torch.use_deterministic_algorithms leaves them out.
     """
-    kind = like.device.type
-    if kind not in _KERNELS or os.environ.get(SWITCH) or (kind == "cuda" and torch.are_deterministic_algorithms_enabled()):
-        return None
-    return _load(*_KERNELS[kind])
+    return cast("Kernels | None", _module_for(like.device, _KERNELS))
+
+
+def transforms_for(like: Tensor) -> Transforms | None:
+    """The transforms for a tensor's device, or None for the path through torch."""
+    return cast("Transforms | None", _module_for(like.device, _TRANSFORMS))
 
 
 #: For each type of device, what must be installed and the module of kernels.
@@ -43,13 +53,20 @@ _KERNELS = {
     "cpu": ("numba", "idbounds.projections.numba_kernels"),
     "cuda": ("triton", "idbounds.projections.triton_kernels"),
 }
+_TRANSFORMS = {"cuda": ("triton", "idbounds.projections.triton_hadamard")}
 
 
-@lru_cache(maxsize=len(_KERNELS))
-def _load(package: str, module: str) -> Kernels | None:
+def _module_for(device: torch.device, modules: dict[str, tuple[str, str]]) -> Any:
+    deterministic = device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
+    if device.type not in modules or os.environ.get(SWITCH) or deterministic:
+        return None
+    return _load(*modules[device.type])
+
+
+@lru_cache(maxsize=len(_KERNELS) + len(_TRANSFORMS))
+def _load(package: str, module: str) -> Any:
     try:
         importlib.import_module(package)
     except ImportError:
         return None
-    kernels: Kernels = importlib.import_module(module)
-    return kernels
+    return importlib.import_module(module)

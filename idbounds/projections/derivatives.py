@@ -37,19 +37,17 @@ class Source(NamedTuple):
 
 def source(projection: Projection, expanded: Tensor) -> Source:
     """For `rows` and `held_rows`."""
-    total = AdjointSum(projection)
+    total = AdjointSum(projection, expanded.dtype)
     return Source(expanded, _apply(_Collect, expanded, total), total)
 
 
-def rows(
-    projection: Projection, source: Source, scaled: Tensor, base: Tensor | None, name: str, start: int, stop: int
-) -> Tensor:
+def rows(projection: Projection, source: Source, scaled: Tensor, name: str, start: int, stop: int) -> Tensor:
     """`projection.assemble` of `scaled`, which is made from `source.expanded` and differentiable in it."""
-    return _apply(_Rows, *source, scaled, base, projection, name, start, stop)
+    return _apply(_Rows, *source, scaled, projection, name, start, stop)
 
 
 def held_rows(projection: Projection, source: Source, memory: Tensor, name: str) -> Tensor:
-    """All rows of a tensor where `assemble` has written them: `memory` itself, differentiable in `source.expanded`."""
+    """All rows of a tensor, written to `memory`, of any dtype: `memory` itself, differentiable in `source.expanded`."""
     return _apply(_HeldRows, *source, memory, projection, name)
 
 
@@ -107,22 +105,21 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: _Context,
-        expanded: Tensor,  # noqa: ARG004 - it and the ticket are here for their edges in autograd's graph
-        ticket: Tensor,  # noqa: ARG004
+        expanded: Tensor,
+        ticket: Tensor,  # noqa: ARG004 - it is here for its edge in autograd's graph
         total: AdjointSum,
         scaled: Tensor,
-        base: Tensor | None,
         projection: Projection,
         name: str,
         start: int,
         stop: int,
     ) -> Tensor:
-        ctx.projection, ctx.total, ctx.name, ctx.start = projection, total, name, start
-        return projection.assemble(scaled, base, name, start, stop)
+        ctx.projection, ctx.total, ctx.name, ctx.start, ctx.dtype = projection, total, name, start, expanded.dtype
+        return projection.assemble(scaled, None, name, start, stop)
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _to_source(ctx, grad.contiguous()), *[None] * 8
+        return _to_source(ctx, grad.contiguous()), *[None] * 7
 
 
 class _HeldRows(torch.autograd.Function):
@@ -141,13 +138,13 @@ class _HeldRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _to_source(ctx, grad.reshape(-1).to(ctx.dtype)), *[None] * 5
+        return _to_source(ctx, grad.reshape(-1)), *[None] * 5
 
 
 def _to_source(ctx: _Context, g: Tensor) -> Tensor | None:
     """The gradient of `expanded`, or None where it is in the total. What is to be differentiated again has no part in that."""
     if torch.is_grad_enabled():
-        return adjoint_rows(ctx.projection, g, ctx.name, ctx.start)
+        return adjoint_rows(ctx.projection, g.to(ctx.dtype), ctx.name, ctx.start)
     ctx.total.add(g, ctx.name, ctx.start)
     return None
 
@@ -162,7 +159,7 @@ class _AdjointRows(torch.autograd.Function):
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         projection, expanded = ctx.projection, grad.contiguous()
         scaled = projection.scaled(expanded.detach(), ctx.name, moves=False)
-        made = rows(projection, source(projection, expanded), scaled, None, ctx.name, ctx.start, ctx.stop)
+        made = rows(projection, source(projection, expanded), scaled, ctx.name, ctx.start, ctx.stop)
         return made, None, None, None
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.hadamard import walsh_hadamard
-from idbounds.projections.table import COLUMNS, LINES, VARIANTS, TableProjection
+from idbounds.projections.table import VARIANTS, TableProjection
 from idbounds.projections.tiles import MixingTile, mixing_tile
+from idbounds.projections.units import COLUMNS, LINES
 
 
 class Fastfood(TableProjection):
@@ -65,23 +66,22 @@ class Fastfood(TableProjection):
 
     def _expand(self, w: Tensor) -> Tensor:
         mixers = self._mixers_like(w)
-        values = w.new_zeros(self.block, VARIANTS)
-        values[: self.d] = w.unsqueeze(1)
-        values = walsh_hadamard((values * mixers.first_signs).unsqueeze(0))[0]
-        values = values.gather(0, mixers.permutations) * mixers.second_signs
-        values = walsh_hadamard(values.view(LINES, -1, VARIANTS)) / self._root_like(w)
-        lines = values.permute(2, 0, 1).repeat(1, 1, self._repeats) * mixers.column_signs
+        values = torch.nn.functional.pad(w, (0, self.block - self.d)).unsqueeze(1) * mixers.first_signs
+        values = walsh_hadamard(values.unsqueeze(0))[0]
+        values = values.gather(0, mixers.permutations).mul_(mixers.second_signs)
+        values = walsh_hadamard(values.view(LINES, -1, VARIANTS)).div_(mixers.root)
+        lines = values.permute(2, 0, 1).unsqueeze(2) * mixers.column_signs
         return lines.view(VARIANTS, LINES, self.groups, COLUMNS).transpose(1, 2).reshape(-1, self.unit)
 
     def _fold(self, expanded: Tensor) -> Tensor:
         mixers = self._mixers_like(expanded)
-        lines = expanded.view(VARIANTS, self.groups, LINES, COLUMNS).transpose(1, 2).reshape(VARIANTS, LINES, -1)
-        blocks = (lines * mixers.column_signs).view(VARIANTS, LINES, self._repeats, -1)
+        lines = expanded.view(VARIANTS, self.groups, LINES, COLUMNS).transpose(1, 2)
+        blocks = lines.reshape(VARIANTS, LINES, self._repeats, -1) * mixers.column_signs
         values = walsh_hadamard(blocks.sum(2).permute(1, 2, 0).contiguous())
-        values = values.view(self.block, VARIANTS) * mixers.second_signs
+        values = values.view(self.block, VARIANTS).mul_(mixers.second_signs)
         values = torch.empty_like(values).scatter_(0, mixers.permutations, values)
-        values = walsh_hadamard(values.unsqueeze(0))[0] * mixers.first_signs
-        return values[: self.d].sum(1) / self._root_like(expanded)
+        values = walsh_hadamard(values.unsqueeze(0))[0].mul_(mixers.first_signs)
+        return values[: self.d].sum(1).div_(mixers.root)
 
     def _empty_table(self, like: Tensor) -> Tensor:
         return like.new_empty(VARIANTS * self.groups, self.unit)
@@ -108,10 +108,6 @@ class Fastfood(TableProjection):
         """Blocks that stand side by side in a stretch."""
         return self.groups * self.unit // self.block
 
-    def _root_like(self, vector: Tensor) -> Tensor:
-        """The square root of m as a tensor: by a plain number torch divides on some devices, and multiplies on others."""
-        return vector.new_tensor(math.sqrt(self.block))
-
     def _mixers_like(self, vector: Tensor) -> _Mixers:
         key = (vector.device, vector.dtype)
         if key not in self._mixers:
@@ -123,7 +119,9 @@ class Fastfood(TableProjection):
                 first_signs=torch.from_numpy(first).to(vector),
                 permutations=torch.from_numpy(permutations).to(vector.device),
                 second_signs=torch.from_numpy(second).to(vector),
-                column_signs=torch.from_numpy(np.stack(columns).reshape(VARIANTS, LINES, -1)).to(vector),
+                column_signs=torch.from_numpy(np.stack(columns).reshape(VARIANTS, LINES, self._repeats, -1)).to(vector),
+                # A tensor: by a plain number torch divides on some devices, and multiplies on others.
+                root=vector.new_full((), math.sqrt(self.block)),
             )
         return self._mixers[key]
 
@@ -139,9 +137,10 @@ def _tile(units: range, like: Tensor) -> MixingTile:
 
 
 class _Mixers(NamedTuple):
-    """One column for each variant, (m, 16); S as the lines of the table, (16, 32, m / 32 or more)."""
+    """One column for each variant, (m, 16); S as the lines of the table, (16, 32, repeats, m / 32); the square root of m."""
 
     first_signs: Tensor
     permutations: Tensor
     second_signs: Tensor
     column_signs: Tensor
+    root: Tensor

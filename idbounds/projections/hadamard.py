@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from idbounds.projections.compiled import transforms_for
+
 
 class WalshHadamard:
     """H along the middle axis of memory (batch, n, columns), n a power of two, as often as it is called.
@@ -37,6 +39,9 @@ def _halves(values: Tensor, half: int) -> tuple[Tensor, Tensor]:
 
 def walsh_hadamard(values: Tensor) -> Tensor:
     """H applied along the middle axis of values (batch, n, columns), n a power of two; `values` is used up."""
+    transforms = transforms_for(values)
+    if transforms is not None:
+        return transforms.walsh_hadamard(values)
     return WalshHadamard(values, torch.empty_like(values))(values)
 
 

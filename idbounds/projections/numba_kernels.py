@@ -7,7 +7,8 @@ full and cut here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numba
 import numpy as np
@@ -18,17 +19,25 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
-from idbounds.projections.table import COLUMNS, LINES, RUN, SIGNS
-
-if TYPE_CHECKING:
-    from idbounds.projections.table import Tensorwise
+from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
 _MIXED = LINES * COLUMNS
 _HALF = _MIXED // 2
 
 
-def write_rows(table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwise, start: int) -> None:
-    """out = rows [start, start + len(out)) of P, or base - rows."""
+def write_rows(table: Tensor, pieces: Sequence[Piece]) -> None:
+    """For each piece: its rows = those of P, or base - those of P."""
+    for piece in pieces:
+        _write_piece(table, *piece)
+
+
+def add_adjoint(total: Tensor, pieces: Sequence[Piece]) -> None:
+    """For each piece: total += the transposed rows of P times the piece's."""
+    for about, start, g, _ in pieces:
+        _add_piece(total, about, start, g)
+
+
+def _write_piece(table: Tensor, about: Tensorwise, start: int, out: Tensor, base: Tensor | None) -> None:
     kernel, unit = (_write_mixed, _MIXED) if about.mixes else (_write_whole_runs, RUN)
     entries, arguments = table.detach().numpy().reshape(-1), _arguments(about)
     first, last = _whole_units(start, start + out.numel(), unit)
@@ -42,8 +51,7 @@ def write_rows(table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwis
         torch.add(rows[within], 0, out=out[part]) if base is None else torch.sub(base[part], rows[within], out=out[part])
 
 
-def add_adjoint(total: Tensor, g: Tensor, about: Tensorwise, start: int) -> None:
-    """total += the transposed rows [start, start + len(g)) times g."""
+def _add_piece(total: Tensor, about: Tensorwise, start: int, g: Tensor) -> None:
     kernel, unit = (_add_mixed, _MIXED) if about.mixes else (_add_whole_runs, RUN)
     entries, arguments = total.numpy().reshape(-1), _arguments(about)
     first, last = _whole_units(start, start + g.numel(), unit)

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from idbounds.projections.table import RUN, SlotTable
+from idbounds.projections.table import SlotTable
+from idbounds.projections.units import RUN
 
 
 class OneHot(SlotTable):

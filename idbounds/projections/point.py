@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,14 @@ from idbounds.projections import derivatives
 
 if TYPE_CHECKING:
     from idbounds.projections.base import Projection
+
+
+class Write(NamedTuple):
+    """All rows of a tensor, to be written to memory: P w, or base + P w."""
+
+    name: str
+    out: Tensor
+    base: Tensor | None
 
 
 class Point:
@@ -35,49 +44,57 @@ class Point:
         """Rows [start, stop) of P for tensor `name`, times w: shape (stop - start,)."""
         stop = self._projection.size(name) if stop is None else stop
         self._projection._check_range(name, start, stop)
-        return self._rows(None, name, start, stop)
+        scaled = self._scaled_for(name, moves=False)
+        return derivatives.rows(self._projection, self._source, scaled, name, start, stop)
 
-    def move(self, theta_0: Tensor, *, name: str) -> Tensor:
-        """theta_0 + P w for tensor `name`, in the shape and dtype of theta_0.
+    def move(self, theta_0: Tensor, *, name: str, dtype: torch.dtype | None = None) -> Tensor:
+        """theta_0 + P w for tensor `name`, in the shape of theta_0 and, unless another dtype is named, in its dtype.
 
-        The sum is made in the wider precision of the two and cast last. At w = 0 it is theta_0 in every bit.
+        The sum is made in the wider precision of theta_0 and w and cast last. At w = 0 it is theta_0 in every bit.
         """
-        size, expanded = self._projection.size(name), self._source.expanded
+        size = self._projection.size(name)
         if theta_0.numel() != size:
             raise ValueError(f"tensor {name!r} has {size} weights in the layout, got {theta_0.numel()}")
+        point = self._wide_enough_for(theta_0)
+        out = torch.empty_like(theta_0, dtype=dtype, memory_format=torch.contiguous_format, requires_grad=False)
+        point.write(out, name=name, theta_0=theta_0)
+        return point.held(out, name=name)
+
+    def _wide_enough_for(self, theta_0: Tensor) -> Point:
+        """This point in the wider precision of theta_0 and w."""
+        expanded = self._source.expanded
         precision = torch.promote_types(theta_0.dtype, expanded.dtype)
-        point = self if precision == expanded.dtype else Point(self._projection, expanded.to(precision))
-        moved = point._rows(theta_0.detach().reshape(-1).to(precision), name, 0, size)
-        return moved.view(theta_0.shape).to(theta_0.dtype)
+        return self if precision == expanded.dtype else Point(self._projection, expanded.to(precision))
 
-    def _rows(self, base: Tensor | None, name: str, start: int, stop: int) -> Tensor:
-        return derivatives.rows(self._projection, self._source, self._scaled_for(name, base), base, name, start, stop)
-
-    def _scaled_for(self, name: str, base: Tensor | None) -> Tensor:
+    def _scaled_for(self, name: str, *, moves: bool) -> Tensor:
         """As `assemble` takes it; kept for the next tensor, which has the same scale unless norms are shared by tensor."""
-        moves = base is not None
         factor = self._projection.factor(name, moves=moves)
         if self._scaled is None or self._scaled[0] != factor:
             self._scaled = (factor, self._projection.scaled(self._source.expanded.detach(), name, moves=moves))
         return self._scaled[1]
 
-    @torch.no_grad()
     def write(self, out: Tensor, *, name: str, theta_0: Tensor | None = None) -> None:
-        """P w, or theta_0 + P w, for tensor `name` into memory that is there already; without derivative.
+        """P w, or theta_0 + P w, for tensor `name` into memory that is there already; see `write_all`."""
+        self.write_all([Write(name, out, theta_0)])
 
-        Filling fresh memory takes the operating system longer than the product takes. In a dtype other than w's, the sum is
-        made as `move` makes it, in fresh memory.
+    @torch.no_grad()
+    def write_all(self, writes: Sequence[Write]) -> None:
+        """P w, or theta_0 + P w where there is a base, for several tensors into memory that is there; without derivative.
+
+        Filling fresh memory takes the operating system longer than the product takes. The sum is made as `move` makes it,
+        and cast to the dtype of the memory last.
         """
-        size = self._projection.size(name)
-        for what, tensor in (("out", out), ("theta_0", theta_0)):
-            if tensor is not None and tensor.numel() != size:
-                raise ValueError(f"{what} must hold the {size} numbers of tensor {name!r}, got {tensor.numel()}")
-        dtype = self._source.expanded.dtype
-        if {out.dtype, dtype if theta_0 is None else theta_0.dtype} != {dtype}:
-            made = self.rows(name=name) if theta_0 is None else self.move(theta_0, name=name)
-            out.copy_(made.view(out.shape))
-            return
-        if not out.is_contiguous():
-            raise ValueError("out must be contiguous in memory; write to a contiguous tensor and copy it")
-        base = None if theta_0 is None else theta_0.detach().reshape(-1)
-        self._projection.assemble(self._scaled_for(name, base), base, name, 0, size, out.view(-1))
+        alike: dict[tuple[Point, float], list[Write]] = {}
+        for name, out, base in writes:
+            size = self._projection.size(name)
+            for what, tensor in (("out", out), ("theta_0", base)):
+                if tensor is not None and tensor.numel() != size:
+                    raise ValueError(f"{what} must hold the {size} numbers of tensor {name!r}, got {tensor.numel()}")
+            if not out.is_contiguous():
+                raise ValueError("out must be contiguous in memory; write to a contiguous tensor and copy it")
+            point = self if base is None else self._wide_enough_for(base)
+            flat = Write(name, out.view(-1), None if base is None else base.detach().reshape(-1))
+            alike.setdefault((point, self._projection.factor(name, moves=base is not None)), []).append(flat)
+        for (point, _), some in alike.items():
+            first = some[0]
+            self._projection.assemble_all(point._scaled_for(first.name, moves=first.base is not None), some)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
@@ -16,19 +16,13 @@ from torch import Tensor
 from idbounds.core.errors import ConfigError
 from idbounds.core.streams import Stream, splitmix
 from idbounds.core.values import ProjectionSpec
+from idbounds.projections.adjoint_sum import Gradient
 from idbounds.projections.base import Projection
 from idbounds.projections.compiled import kernels_for
 from idbounds.projections.fair_signs import fair_signs
+from idbounds.projections.point import Write
 from idbounds.projections.tiles import tile
-
-#: Of a word of signs the low half is used: so many signs.
-SIGNS = 32
-
-#: Rows of a unit where they are not mixed: a run of neighbours, with one sign.
-RUN = 32
-#: Where they are mixed, a unit is 32 lines of so many numbers, each line with a sign: 8 KiB in float32, so that a unit stays in
-#: the first-level cache.
-LINES, COLUMNS = SIGNS, 64
+from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
 #: The table holds at least so many variants of w, differently permuted or mixed. Each has signs of its own.
 VARIANTS = 16
@@ -37,18 +31,6 @@ _STRETCHES = 256
 
 #: Places and signs of so many units are drawn at once: for some tiles, since numpy's calls cost a small one more than its rows.
 _UNITS_DRAWN = 2**15
-
-
-class Tensorwise(NamedTuple):
-    """What the units of one tensor are made from: the arguments of the compiled kernels too."""
-
-    groups: int  # stretches, of one unit each, in a variant of the table; a segment is as many units
-    variants: int
-    sign_key: int  # SplitMix64 key; bit l < 32 of word k is the sign of run, or of line, number 32 k + l
-    segment_key: int  # SplitMix64 key; word s has the variant of segment s in its low half, and its offset in its high half
-    multiplier: int  # unit p of a segment takes stretch (multiplier p + offset) mod groups
-    rotates: bool  # else every offset is 0
-    mixes: bool  # whether a unit is 32 lines of 64 numbers, mixed by the Hadamard matrix of size 32; else a run of 32
 
 
 class _Order(NamedTuple):
@@ -146,7 +128,15 @@ class TableProjection(Projection):
         if kernels is None:
             super()._write(expanded, base, out, name, start)
         else:
-            kernels.write_rows(expanded, base, out, self.tensorwise(name), start)
+            kernels.write_rows(expanded, [Piece(self.tensorwise(name), start, out, base)])
+
+    def assemble_all(self, scaled: Tensor, writes: Sequence[Write]) -> None:
+        """On a GPU all at once; on a CPU the parts of each have threads of their own."""
+        kernels = None if scaled.device.type == "cpu" else kernels_for(scaled)
+        if kernels is None:
+            super().assemble_all(scaled, writes)
+        else:
+            kernels.write_rows(scaled, [Piece(self.tensorwise(name), 0, out, base) for name, out, base in writes])
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         return self._add_adjoint_rows(None, g, name, start)
@@ -158,7 +148,16 @@ class TableProjection(Projection):
         if kernels is None:
             self._add_adjoint(total, g, name, start)
         else:
-            kernels.add_adjoint(total, g, self.tensorwise(name), start)
+            kernels.add_adjoint(total, [Piece(self.tensorwise(name), start, g)])
+        return total
+
+    def _add_adjoints(self, total: Tensor | None, gradients: Sequence[Gradient], *, dtype: torch.dtype) -> Tensor:
+        kernels = kernels_for(gradients[0].g)
+        if kernels is None:
+            return super()._add_adjoints(total, gradients, dtype=dtype)
+        if total is None:
+            total = self._empty_table(gradients[0].g.new_empty((), dtype=dtype)).zero_()
+        kernels.add_adjoint(total, [Piece(self.tensorwise(name), start, g) for g, name, start in gradients])
         return total
 
     def _empty_table(self, like: Tensor) -> Tensor:
@@ -214,7 +213,6 @@ class SlotTable(TableProjection):
         super().__init__(spec)
         slots = self._make_slots().reshape(-1) % self.d
         signs = fair_signs(self._stream("slot signs"), 0, len(slots))
-        self._slots = {torch.device("cpu"): _Slots(torch.from_numpy(slots), torch.from_numpy(signs))}
         squares = self._column_squares(slots.reshape(-1, RUN))
         dead = np.flatnonzero(squares == 0)
         if dead.size:
@@ -222,7 +220,9 @@ class SlotTable(TableProjection):
                 f"{dead.size} of d = {self.d} coordinates would move no weight, because no tensor of this layout has "
                 f"{self.groups * RUN} weights; choose a smaller d, or a dense family such as 'fastfood'"
             )
-        self._column_factors = torch.from_numpy(math.sqrt(self.d) / np.sqrt(squares))
+        factors = torch.from_numpy(math.sqrt(self.d) / np.sqrt(squares))
+        self._made = _Slots(torch.from_numpy(slots), torch.from_numpy(signs), factors)
+        self._slots: dict[tuple[torch.device, torch.dtype], _Slots] = {}
 
     @property
     def groups(self) -> int:
@@ -252,15 +252,15 @@ class SlotTable(TableProjection):
         return squares
 
     def _expand(self, w: Tensor) -> Tensor:
-        slots, signs = self._slots_on(w.device)
-        first_half = (w * self._column_factors.to(w)).index_select(0, slots).mul_(signs)
+        slots, signs, factors = self._slots_like(w)
+        first_half = (w * factors).index_select(0, slots).mul_(signs)
         return torch.cat([first_half, -first_half]).view(-1, RUN)
 
     def _fold(self, expanded: Tensor) -> Tensor:
-        slots, signs = self._slots_on(expanded.device)
+        slots, signs, factors = self._slots_like(expanded)
         plus, minus = expanded.reshape(2, -1)
         total = expanded.new_zeros(self.d).index_add_(0, slots, (plus - minus).mul_(signs))
-        return total * self._column_factors.to(expanded)
+        return total * factors
 
     def _empty_table(self, like: Tensor) -> Tensor:
         return like.new_empty(2 * self.variants * self.groups, RUN)
@@ -281,14 +281,17 @@ class SlotTable(TableProjection):
         for units, (places,) in self._units(name, start, start + g.numel(), g.device):
             total.index_add_(0, places.long(), self._padded(g, start, units))  # several times as fast as with 32 bits
 
-    def _slots_on(self, device: torch.device) -> _Slots:
-        if device not in self._slots:
-            self._slots[device] = _Slots(*(tensor.to(device) for tensor in self._slots[torch.device("cpu")]))
-        return self._slots[device]
+    def _slots_like(self, vector: Tensor) -> _Slots:
+        key = (vector.device, vector.dtype)
+        if key not in self._slots:
+            coordinates, signs, factors = self._made
+            self._slots[key] = _Slots(coordinates.to(vector.device), signs.to(vector.device), factors.to(vector))
+        return self._slots[key]
 
 
 class _Slots(NamedTuple):
-    """For each entry of the table's first half its coordinate of w, and its sign."""
+    """For each entry of the table's first half its coordinate of w, and its sign; and of each coordinate its factor."""
 
     coordinates: Tensor
     signs: Tensor
+    factors: Tensor

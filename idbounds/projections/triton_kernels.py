@@ -3,24 +3,28 @@
 The same additions in the same order as the path through torch, so P w has the same bits. The adjoint adds into the table
 by atomic operations: on a GPU the order of its sums, and so their last bits, may differ from call to call.
 
+One launch serves many tensors: a model has hundreds, and a launch takes longer than the product of most of them. Where each
+tensor lies is read from a table of addresses, and which of them a program works on from a plan.
+
 The numbers of a program stand as (runs, 32 lanes), or, where they are mixed, as (units, 64 columns, 32 lines): a thread has 16
 bytes of each of the 32 lines, so that butterflies need no other thread and one hash serves all that a thread has.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
-from idbounds.projections.table import COLUMNS, LINES, RUN, SIGNS
-
-if TYPE_CHECKING:
-    from idbounds.projections.table import Tensorwise
+from idbounds.projections.triton_hadamard import hadamard
+from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
 # A kernel reads a global only as a `constexpr`.
 _STEP, _FIRST, _SECOND = (tl.constexpr(int(word)) for word in (SPLITMIX_STEP, SPLITMIX_FIRST, SPLITMIX_SECOND))
@@ -31,34 +35,112 @@ _MIXED, _STAGES = tl.constexpr(LINES * COLUMNS), tl.constexpr(LINES.bit_length()
 _PLAIN_RUNS, _PLAIN_WARPS = 128, 4
 #: Where they are mixed, a program is one warp of 32 threads; each takes 16 bytes, the widest load, of every line.
 _WARP_BYTES = 32 * 16
+#: Addresses and numbers of rows that are multiples of it allow the widest loads in every dtype.
+_ALIGNED = tl.constexpr(16)
+#: Numbers that a plan has of a piece.
+_FIELDS = tl.constexpr(7)
 #: Below so many stretches, place times multiplier plus offset is below 2^32.
 _NARROW = 2**16
 #: Numbers of which Triton must not make versions by value: 1 would become a constant without a type.
-_PLAIN_NUMBERS = ["first", "groups", "variants", "sign_key", "segment_key", "multiplier"]
+_PLAIN_NUMBERS = ["count", "groups", "variants"]
+
+_DTYPES = {
+    torch.float64: tl.float64,
+    torch.float32: tl.float32,
+    torch.bfloat16: tl.bfloat16,
+    torch.float16: tl.float16,
+}
 
 
-def write_rows(table: Tensor, base: Tensor | None, out: Tensor, about: Tensorwise, start: int) -> None:
-    """out = rows [start, start + len(out)) of P, or base - rows."""
-    under = None if base is None else base.contiguous()
-    _launch(_write_mixed if about.mixes else _write_plain, (table.contiguous(), under, out), out, about, start)
+def write_rows(table: Tensor, pieces: Sequence[Piece]) -> None:
+    """For each piece: rows = those of P, or base - those of P, in the table's dtype and cast last."""
+    bases = [piece if piece.base is None else piece._replace(base=piece.base.contiguous()) for piece in pieces]
+    kernel, entries = _write_mixed if pieces[0].about.mixes else _write_plain, table.contiguous()
+    for kind, some in _kinds(bases).items():
+        base_dtype = None if kind.base_dtype is None else _DTYPES[kind.base_dtype]
+        _launch(kernel, entries, some, kind, base_dtype=base_dtype, count=len(some))
 
 
-def add_adjoint(total: Tensor, g: Tensor, about: Tensorwise, start: int) -> None:
-    """total += the transposed rows [start, start + len(g)) times g."""
-    _launch(_add_mixed if about.mixes else _add_plain, (total, g.contiguous()), g, about, start)
+def add_adjoint(total: Tensor, pieces: Sequence[Piece]) -> None:
+    """For each piece: total += the transposed rows of P times the piece's."""
+    whole = [piece._replace(rows=piece.rows.contiguous()) for piece in pieces]
+    kernel = _add_mixed if pieces[0].about.mixes else _add_plain
+    for kind, some in _kinds(whole).items():
+        _launch(kernel, total, some, kind)
 
 
-def _launch(kernel: Any, tensors: tuple[Tensor | None, ...], like: Tensor, about: Tensorwise, start: int) -> None:
-    """Run a kernel over the rows from `start` on, as many as `like` has, from the unit that holds the first of them."""
-    unit, units = (LINES * COLUMNS, _WARP_BYTES // (COLUMNS * like.element_size())) if about.mixes else (RUN, _PLAIN_RUNS)
-    first = start // unit
-    skip = start - first * unit
-    with torch.cuda.device(like.get_device()):  # -1, for the CPU, leaves the device as it is
-        kernel[(triton.cdiv(skip + like.numel(), units * unit),)](
-            *tensors, skip, skip + like.numel(), first, about.groups, about.variants, about.sign_key, about.segment_key,
-            about.multiplier, rotates=about.rotates, units=units, index=tl.uint32 if about.groups < _NARROW else tl.uint64,
+class _Plan(NamedTuple):
+    """What the programs of a launch do."""
+
+    pieces: Tensor  # of each program, which piece it works on
+    fields: Tensor  # of each piece, _FIELDS numbers: see `_plan`
+
+
+@lru_cache(maxsize=1024)
+def _plan(ranges: tuple[tuple[Tensorwise, int, int], ...], unit: int, units: int, device: torch.device) -> _Plan:
+    """For ranges (tensor, first row, number of rows). Kept: a model's are the same at every step; 4 bytes in 4096 rows."""
+    fields, programs = [], [0]
+    for about, start, length in ranges:
+        skip = start % unit
+        fields.append((sum(programs), start // unit, skip, skip + length, about.sign_key, about.segment_key, about.multiplier))
+        programs.append(triton.cdiv(skip + length, units * unit))
+    pieces = np.repeat(np.arange(len(ranges), dtype=np.int32), programs[1:])
+    words = np.array(fields, dtype=np.uint64).view(np.int64)
+    return _Plan(_on(device, torch.from_numpy(pieces)), _on(device, torch.from_numpy(words)))
+
+
+class _Kind(NamedTuple):
+    """What all pieces of a launch have in common."""
+
+    dtype: torch.dtype
+    base_dtype: torch.dtype | None
+    aligned: bool
+
+
+def _kind_of(piece: Piece) -> _Kind:
+    about, start, rows, base = piece
+    number = rows.numel() | rows.data_ptr() | (start % (_MIXED.value if about.mixes else RUN))
+    if base is not None:
+        number |= base.data_ptr()
+    return _Kind(rows.dtype, None if base is None else base.dtype, number % _ALIGNED.value == 0)
+
+
+def _kinds(pieces: Sequence[Piece]) -> dict[_Kind, list[Piece]]:
+    kinds: dict[_Kind, list[Piece]] = {}
+    for piece in pieces:
+        kinds.setdefault(_kind_of(piece), []).append(piece)
+    return kinds
+
+
+def _launch(kernel: Any, table: Tensor, pieces: Sequence[Piece], kind: _Kind, **more: Any) -> None:
+    """Run a kernel for pieces of one kind; `table` is that of all rows, or the sum of all transposed rows."""
+    about, device = pieces[0].about, table.device
+    unit, units = (_MIXED.value, _WARP_BYTES // (COLUMNS * table.element_size())) if about.mixes else (RUN, _PLAIN_RUNS)
+    plan = _plan(tuple((piece.about, piece.start, piece.rows.numel()) for piece in pieces), unit, units, device)
+    programs = plan.pieces.numel()
+    if programs == 0:
+        return
+    addresses = [piece.rows.data_ptr() for piece in pieces]
+    addresses += [piece.base.data_ptr() for piece in pieces if piece.base is not None]
+    with torch.cuda.device(table.get_device()):  # -1, for the CPU, leaves the device as it is
+        kernel[(programs,)](
+            table, _on(device, torch.tensor(addresses)), plan.pieces, plan.fields, about.groups, about.variants,
+            dtype=_DTYPES[kind.dtype], aligned=kind.aligned, rotates=about.rotates, units=units,
+            index=tl.uint32 if about.groups < _NARROW else tl.uint64, **more,
             num_warps=1 if about.mixes else _PLAIN_WARPS, enable_fp_fusion=False,
         )  # fmt: skip
+
+
+#: What graphs of launches read at every replay.
+_READ_BY_GRAPHS: list[Tensor] = []
+
+
+def _on(device: torch.device, numbers: Tensor) -> Tensor:
+    """Numbers on a device. While a graph is captured only pinned memory can be copied, and it must stay."""
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        numbers = numbers.pin_memory()
+        _READ_BY_GRAPHS.append(numbers)
+    return numbers.to(device, non_blocking=True)
 
 
 @triton.jit
@@ -67,6 +149,27 @@ def _splitmix(key: tl.tensor, position: tl.tensor) -> tl.tensor:
     word = (word ^ (word >> 30)) * _FIRST
     word = (word ^ (word >> 27)) * _SECOND
     return word ^ (word >> 31)
+
+
+@triton.jit
+def _job(pieces: tl.tensor, fields: tl.tensor, units: tl.constexpr, aligned: tl.constexpr) -> tl.tensor:
+    """A program's piece, its units before the program's, and the piece's fields: see `_plan`."""
+    piece = tl.load(pieces + tl.program_id(0))
+    at = fields + piece * _FIELDS
+    before = (tl.program_id(0) - tl.load(at)) * units
+    skip, stop = tl.load(at + 2), tl.load(at + 3)
+    if aligned:
+        skip, stop = tl.multiple_of(skip, _ALIGNED), tl.multiple_of(stop, _ALIGNED)
+    return piece, before, tl.load(at + 1) + before, skip, stop, tl.load(at + 4), tl.load(at + 5), tl.load(at + 6)
+
+
+@triton.jit
+def _numbers_at(addresses: tl.tensor, index: tl.tensor, dtype: tl.constexpr, aligned: tl.constexpr) -> tl.tensor:
+    """The pointer to a piece's numbers."""
+    pointer = tl.load(addresses + index).to(tl.pointer_type(dtype))
+    if aligned:
+        pointer = tl.multiple_of(pointer, _ALIGNED)
+    return pointer
 
 
 @triton.jit
@@ -88,33 +191,35 @@ def _stretches(
 
 
 @triton.jit
-def _hadamard(values: tl.tensor) -> tl.tensor:
-    """H_32 along the last axis of (columns, 32). Each stage takes the lowest bit of the line and leaves it as the highest."""
-    columns: tl.constexpr = values.shape[0]
-    for _ in tl.static_range(_STAGES):
-        even, odd = tl.split(tl.reshape(values, (columns, _LINES // 2, 2)))
-        values = tl.reshape(tl.permute(tl.join(even + odd, even - odd), (0, 2, 1)), (columns, _LINES))
-    return values
+def _store(
+    rows: tl.tensor, addresses: tl.tensor, piece: tl.tensor, count: tl.tensor, position: tl.tensor,
+    skip: tl.tensor, stop: tl.tensor, dtype: tl.constexpr, base_dtype: tl.constexpr, aligned: tl.constexpr,
+) -> None:  # fmt: skip
+    inside, at = (position >= skip) & (position < stop), position - skip
+    # Without fast-math nothing takes + 0.0 away, since it makes +0.0 of -0.0.
+    rows += 0.0
+    if base_dtype is not None:
+        base = _numbers_at(addresses, count + piece, base_dtype, aligned)
+        rows = tl.load(base + at, mask=inside).to(rows.dtype) - rows
+    tl.store(_numbers_at(addresses, piece, dtype, aligned) + at, rows.to(dtype), mask=inside)
 
 
 @triton.jit
-def _store(out: tl.tensor, base: tl.tensor, position: tl.tensor, skip: tl.tensor, stop: tl.tensor, values: tl.tensor) -> None:
+def _loaded(
+    addresses: tl.tensor, piece: tl.tensor, position: tl.tensor, skip: tl.tensor, stop: tl.tensor,
+    dtype: tl.constexpr, aligned: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     inside = (position >= skip) & (position < stop)
-    # Without fast-math nothing takes + 0.0 away, since it makes +0.0 of -0.0.
-    rows = values + 0.0
-    if base is not None:
-        rows = tl.load(base + (position - skip), mask=inside) - rows
-    tl.store(out + (position - skip), rows, mask=inside)
+    return tl.load(_numbers_at(addresses, piece, dtype, aligned) + (position - skip), mask=inside, other=0.0)
 
 
 @triton.jit
 def _plain(
-    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    before: tl.tensor, begin: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
     multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """(position, entry) of a program's numbers, as (runs, 32)."""
-    before = tl.program_id(0).to(tl.int64) * units
-    begin, after, lanes = first.to(tl.int64) + before, tl.arange(0, units), tl.arange(0, _RUN)[None, :]
+    after, lanes = tl.arange(0, units), tl.arange(0, _RUN)[None, :]
     run = begin + after
     signs = (_splitmix(sign_key, run // _SIGNS) >> (run % _SIGNS).to(tl.uint64)) & 1
     stretch = _stretches(begin, after, groups, variants, segment_key, multiplier, rotates, index)
@@ -124,34 +229,34 @@ def _plain(
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _write_plain(
-    table: tl.tensor, base: tl.tensor, out: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
-    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
+    table: tl.tensor, addresses: tl.tensor, pieces: tl.tensor, fields: tl.tensor, groups: tl.tensor, variants: tl.tensor,
+    count: tl.tensor, dtype: tl.constexpr, base_dtype: tl.constexpr, aligned: tl.constexpr, rotates: tl.constexpr,
+    units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry = _plain(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
-    _store(out, base, position, skip, stop, tl.load(table + entry))
+    piece, before, begin, skip, stop, sign_key, segment_key, multiplier = _job(pieces, fields, units, aligned)
+    position, entry = _plain(before, begin, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
+    _store(tl.load(table + entry), addresses, piece, count, position, skip, stop, dtype, base_dtype, aligned)
 
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _add_plain(
-    total: tl.tensor, g: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
-    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
+    total: tl.tensor, addresses: tl.tensor, pieces: tl.tensor, fields: tl.tensor, groups: tl.tensor, variants: tl.tensor,
+    dtype: tl.constexpr, aligned: tl.constexpr, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry = _plain(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
-    inside = (position >= skip) & (position < stop)
-    values = tl.load(g + (position - skip), mask=inside, other=0.0)
-    tl.atomic_add(total + entry, values, mask=inside, sem="relaxed")
+    piece, before, begin, skip, stop, sign_key, segment_key, multiplier = _job(pieces, fields, units, aligned)
+    position, entry = _plain(before, begin, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
+    values = _loaded(addresses, piece, position, skip, stop, dtype, aligned)
+    # What lies outside is not there: a run may have no row of the piece.
+    tl.atomic_add(total + entry, values.to(total.dtype.element_ty), mask=(position >= skip) & (position < stop), sem="relaxed")
 
 
 @triton.jit
 def _mixed(
-    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
+    before: tl.tensor, begin: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
     multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """(position, entry, minus) of a program's numbers, as (units, 64, 32); minus: 1 where a line's sign is."""
-    before = tl.program_id(0).to(tl.int64) * units
-    begin, unit = first.to(tl.int64) + before, tl.arange(0, units)[:, None, None]
+    unit = tl.arange(0, units)[:, None, None]
     columns, lines = tl.arange(0, _COLUMNS)[None, :, None], tl.arange(0, _LINES)[None, None, :]
     minus = (_splitmix(sign_key, begin + unit) >> lines.to(tl.uint64)) & 1
     stretch = _stretches(begin, unit, groups, variants, segment_key, multiplier, rotates, index)
@@ -161,27 +266,25 @@ def _mixed(
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _write_mixed(
-    table: tl.tensor, base: tl.tensor, out: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
-    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
+    table: tl.tensor, addresses: tl.tensor, pieces: tl.tensor, fields: tl.tensor, groups: tl.tensor, variants: tl.tensor,
+    count: tl.tensor, dtype: tl.constexpr, base_dtype: tl.constexpr, aligned: tl.constexpr, rotates: tl.constexpr,
+    units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry, minus = _mixed(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
-    columns: tl.constexpr = units * _COLUMNS
+    piece, before, begin, skip, stop, sign_key, segment_key, multiplier = _job(pieces, fields, units, aligned)
+    position, entry, minus = _mixed(before, begin, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
     values = tl.load(table + entry)
-    values = tl.where(minus == 1, -values, values)
-    mixed = _hadamard(tl.reshape(values, (columns, _LINES)))
-    _store(out, base, tl.reshape(position, (columns, _LINES)), skip, stop, mixed)
+    mixed = hadamard(tl.reshape(tl.where(minus == 1, -values, values), (units * _COLUMNS, _LINES)), _STAGES)
+    position = tl.reshape(position, (units * _COLUMNS, _LINES))
+    _store(mixed, addresses, piece, count, position, skip, stop, dtype, base_dtype, aligned)
 
 
 @triton.jit(do_not_specialize=_PLAIN_NUMBERS)
 def _add_mixed(
-    total: tl.tensor, g: tl.tensor, skip: tl.tensor, stop: tl.tensor,
-    first: tl.tensor, groups: tl.tensor, variants: tl.tensor, sign_key: tl.tensor, segment_key: tl.tensor,
-    multiplier: tl.tensor, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
+    total: tl.tensor, addresses: tl.tensor, pieces: tl.tensor, fields: tl.tensor, groups: tl.tensor, variants: tl.tensor,
+    dtype: tl.constexpr, aligned: tl.constexpr, rotates: tl.constexpr, units: tl.constexpr, index: tl.constexpr,
 ) -> None:  # fmt: skip
-    position, entry, minus = _mixed(first, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
-    columns: tl.constexpr = units * _COLUMNS
-    inside = (position >= skip) & (position < stop)
-    values = tl.load(g + (position - skip), mask=inside, other=0.0)
-    mixed = tl.reshape(_hadamard(tl.reshape(values, (columns, _LINES))), (units, _COLUMNS, _LINES))
+    piece, before, begin, skip, stop, sign_key, segment_key, multiplier = _job(pieces, fields, units, aligned)
+    position, entry, minus = _mixed(before, begin, groups, variants, sign_key, segment_key, multiplier, rotates, units, index)
+    values = _loaded(addresses, piece, position, skip, stop, dtype, aligned).to(total.dtype.element_ty)
+    mixed = tl.reshape(hadamard(tl.reshape(values, (units * _COLUMNS, _LINES)), _STAGES), (units, _COLUMNS, _LINES))
     tl.atomic_add(total + entry, tl.where(minus == 1, -mixed, mixed), sem="relaxed")

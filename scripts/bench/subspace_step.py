@@ -13,8 +13,9 @@ glibc keeps freed blocks of up to 32 MB to itself, in pieces, so that the peak w
 methods: the bench runs with MALLOC_MMAP_THRESHOLD_ at 1 MiB, for every method and for the times as well.
 
 On a CUDA device the forward pass is in bfloat16 (autocast), memory is the peak of what torch's allocator hands out, one method
-after another in one process, and the tables are gpu_time and gpu_memory. The lines named "of bfloat16" hold theta_0 and theta
-themselves in bfloat16, which only frozen weights can be.
+after another in one process, and the tables are gpu_time and gpu_memory. The lines named "of bfloat16" hold theta_0 itself in
+bfloat16, which only frozen weights can be. At this batch a step is hundreds of kernels of a few microseconds, so its time is
+that of Python and of launching them; captured in a CUDA graph, it is that of the device.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Method(NamedTuple):
     largest: float = 1e12  # beyond so many weights it is left out: minutes a step
     checkpointing: bool = True  # the peer's functional call fails under it
     memory: bool = True  # whether its memory is measured too: what differs by d alone is not
+    graph: bool = True  # the peer's step waits for the device
     cuda_only: bool = False
 
 
@@ -118,7 +120,7 @@ METHODS = [
         Method(f"fastfood, d = 10,000, of bfloat16{name}", along_bfloat16("fastfood", 10_000, memory=memory), cuda_only=True)
         for name, memory in (("", "keep"), (", recompute", "recompute"))
     ),
-    Method("peer: Fastfood tensor by tensor, d = 1,000", peer(1000), largest=3e7, checkpointing=False),
+    Method("peer: Fastfood tensor by tensor, d = 1,000", peer(1000), largest=3e7, checkpointing=False, graph=False),
 ]
 
 
@@ -145,7 +147,8 @@ def model_named(name: str) -> nn.Module:
         return AutoModelForSequenceClassification.from_config(config).train()
 
 
-def step_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+def step_of(module: nn.Module, optimizer: torch.optim.Optimizer, *, waits: bool = True) -> Callable[[], None]:
+    """A training step; `waits`: until the device has done it."""
     generator = torch.Generator().manual_seed(SEED)
     ids = torch.randint(5, 1000, (BATCH, LENGTH), generator=generator).to(DEVICE)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -157,7 +160,7 @@ def step_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[],
             loss: Tensor = nn.functional.cross_entropy(module(**batch).logits, labels)
         torch.autograd.backward(loss)
         optimizer.step()
-        if DEVICE.type == "cuda":
+        if waits and DEVICE.type == "cuda":
             torch.cuda.synchronize()
 
     return step
@@ -174,6 +177,31 @@ def times(model: str, methods: list[Method], *, rounds: int) -> dict[str, float]
             if number:
                 measured[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in measured.items()}
+
+
+def graphed_seconds(model: str, method: Method, *, rounds: int) -> float:
+    """Median seconds of a replay of the whole step, captured in a CUDA graph."""
+    module, optimizer = method.make(model_named(model))
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+    step = step_of(module, optimizer, waits=False)
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(3):  # what is compiled or allocated at first use cannot be captured
+            step()
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    measured = []
+    for _ in range(10 * rounds):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        graph.replay()
+        torch.cuda.synchronize()
+        measured.append(time.perf_counter() - start)
+    return statistics.median(measured)
 
 
 def peak_bytes(model: str, method: Method, *, checkpointing: bool) -> int:
@@ -222,13 +250,16 @@ def peak_in_a_process(model: str, method: Method, *, checkpointing: bool) -> int
 
 
 def time_table(model: str, *, rounds: int) -> pd.DataFrame:
-    weights = size_of(model)
-    seconds = times(model, methods_for(weights), rounds=rounds)
-    rows = [
-        {"model": model, "D": weights, "method": name, "seconds a step": value, "ratio": value / seconds[METHODS[0].name]}
-        for name, value in seconds.items()
-    ]
-    return pd.DataFrame(rows)
+    methods = methods_for(size_of(model))
+    table = pd.DataFrame({"model": model, "D": size_of(model), "method": [method.name for method in methods]})
+    table["seconds a step"] = list(times(model, methods, rounds=rounds).values())
+    table["ratio"] = table["seconds a step"] / table["seconds a step"][0]
+    if DEVICE.type == "cuda":
+        table["in a CUDA graph"] = [
+            graphed_seconds(model, method, rounds=rounds) if method.graph else math.nan for method in methods
+        ]
+        table["its ratio"] = table["in a CUDA graph"] / table["in a CUDA graph"][0]
+    return table
 
 
 def memory_table(model: str) -> pd.DataFrame:
@@ -266,7 +297,7 @@ def write(table: pd.DataFrame, folder: Path, name: str) -> None:
     name = f"gpu_{name}" if DEVICE.type == "cuda" else name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.csv").write_text(f"# {header}\n{table.to_csv(index=False, float_format='%.4g')}", encoding="utf-8")
-    text = table.to_markdown(index=False, floatfmt=".3f", intfmt=",")
+    text = table.to_markdown(index=False, floatfmt=".4f" if name == "gpu_time" else ".3f", intfmt=",")
     (folder / f"{name}.md").write_text(f"<!-- {header} -->\n{text}\n", encoding="utf-8")
     print(text)
 

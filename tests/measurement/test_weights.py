@@ -62,8 +62,8 @@ def test_recompute_lets_go_of_every_weight_before_the_backward_pass():
     seen = []
     make = subspace._weights.make
 
-    def watched(point, theta_0, *, name):
-        theta = make(point, theta_0, name=name)
+    def watched(*what, **more):
+        theta = make(*what, **more)
         seen.append(weakref.ref(theta))
         return theta
 

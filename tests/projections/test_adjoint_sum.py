@@ -21,7 +21,7 @@ def made(family, allocation="global"):
 @ALLOCATIONS
 def test_it_is_the_sum_of_its_parts(family, allocation):
     P, gradients = made(family, allocation)
-    total = AdjointSum(P)
+    total = AdjointSum(P, torch.float64)
     for name, g in zip(P.sizes, gradients, strict=True):
         total.add(g, name, 0)
     added = total.take()
@@ -34,7 +34,7 @@ def test_it_is_the_sum_of_its_parts(family, allocation):
 def test_what_is_added_is_not_changed(family):
     P, gradients = made(family)
     before = [g.clone() for g in gradients]
-    total = AdjointSum(P)
+    total = AdjointSum(P, torch.float64)
     for _ in range(2):
         for name, g in zip(P.sizes, gradients, strict=True):
             total.add(g, name, 0)

@@ -3,6 +3,8 @@
 The interpreter is chosen when triton is imported, so these run in a process of their own.
 """
 
+import itertools
+import math
 import os
 
 import pytest
@@ -10,11 +12,15 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from idbounds.projections import compiled, projection, triton_kernels
+from idbounds.projections import compiled, projection, triton_hadamard, triton_kernels
+from idbounds.projections.hadamard import walsh_hadamard
 from idbounds.projections.table import TableProjection
+from idbounds.projections.units import Piece
 from idbounds.testing.projection_suite import gaussian
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+#: Triton's interpreter cuts float32 to bfloat16 where a GPU rounds.
+NARROW = torch.float16 if DEVICE == "cpu" else torch.bfloat16
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 #: Sums of at most a few hundred numbers of size one to ten, in another order.
 ERROR = {torch.float32: 1e-4, torch.float64: 1e-12}
@@ -52,7 +58,7 @@ def test_rows_have_the_bits_of_the_path_through_torch(family, d, dtype, start, l
     for base in (None, gaussian(length, dtype=dtype).to(DEVICE)):
         expected, found = table.new_empty(length), table.new_empty(length)
         P._write(table, base, expected, "", start)
-        triton_kernels.write_rows(table, base, found, P.tensorwise(""), start)
+        triton_kernels.write_rows(table, [Piece(P.tensorwise(""), start, found, base)])
         assert torch.equal(bits(found), bits(expected))
 
 
@@ -66,7 +72,7 @@ def test_the_adjoint_is_that_of_the_path_through_torch(family, d, dtype, start, 
     g = gaussian(length, dtype=dtype).to(DEVICE)
     expected = P._adjoint_rows(g, "", start)
     found = torch.zeros_like(expected)
-    triton_kernels.add_adjoint(found, g, P.tensorwise(""), start)
+    triton_kernels.add_adjoint(found, [Piece(P.tensorwise(""), start, g)])
     torch.testing.assert_close(found, expected, rtol=0, atol=ERROR[dtype])
 
 
@@ -76,10 +82,10 @@ def test_zero_moves_no_bit_and_is_written_as_plus_zero(family, d, dtype):
     P, table = made(family, d, dtype)
     zeros, found = torch.zeros_like(table), table.new_empty(3000)
     for zero in (zeros, -zeros):
-        triton_kernels.write_rows(zero, None, found, P.tensorwise(""), 0)
+        triton_kernels.write_rows(zero, [Piece(P.tensorwise(""), 0, found)])
         assert not bool(bits(found).any())
         base = -torch.zeros_like(found)
-        triton_kernels.write_rows(zero, base, found, P.tensorwise(""), 0)
+        triton_kernels.write_rows(zero, [Piece(P.tensorwise(""), 0, found, base)])
         assert torch.equal(bits(found), bits(base))
 
 
@@ -87,8 +93,8 @@ def test_no_rows_at_all():
     P, table = made("one_hot", 100, torch.float32)
     nothing, total = table.new_empty(0), torch.zeros_like(table)
     for start in (0, 37):
-        triton_kernels.write_rows(table, nothing, nothing, P.tensorwise(""), start)
-        triton_kernels.add_adjoint(total, nothing, P.tensorwise(""), start)
+        triton_kernels.write_rows(table, [Piece(P.tensorwise(""), start, nothing, nothing)])
+        triton_kernels.add_adjoint(total, [Piece(P.tensorwise(""), start, nothing)])
     assert not bool(total.any())
 
 
@@ -96,12 +102,40 @@ def test_only_the_rows_asked_for_are_written_and_what_lies_apart_is_read():
     P, table = made("fastfood", 100, torch.float32)
     about, memory, every_other = P.tensorwise(""), table.new_full((1000,), 7.0), gaussian(1600, dtype=torch.float32)[::2]
     every_other = every_other.to(DEVICE)
-    triton_kernels.write_rows(table, every_other, memory[100:900], about, 37)
+    triton_kernels.write_rows(table, [Piece(about, 37, memory[100:900], every_other)])
     expected = table.new_empty(800)
     P._write(table, every_other, expected, "", 37)
     assert torch.equal(memory[100:900], expected)
     assert bool((memory[:100] == 7).all())
     assert bool((memory[900:] == 7).all())
     total = table.new_full(table.shape, 7.0)
-    triton_kernels.add_adjoint(total, every_other, about, 37)
+    triton_kernels.add_adjoint(total, [Piece(about, 37, every_other)])
     torch.testing.assert_close(total, 7 + P._adjoint_rows(every_other, "", 37), rtol=0, atol=ERROR[torch.float32])
+
+
+@pytest.mark.parametrize(("family", "d"), CASES)
+def test_one_launch_serves_tensors_of_many_sizes_dtypes_and_addresses(family, d):
+    sizes = {"matrix": 9000, "aligned": 4096, "bias": 2, "nothing": 0, "odd": 2049}
+    P = projection(family, d=d, layout=[(name, size) for name, size in sizes.items() if size] + [("rest", 9000)], seed=5)
+    assert isinstance(P, TableProjection)
+    table = P._expand(gaussian(d, dtype=torch.float32).to(DEVICE))
+    kinds = [(torch.float32, torch.float32), (NARROW, torch.float32), (NARROW, NARROW)]
+    pieces, expected, total = [], [], torch.zeros_like(table)
+    for (name, size), (out, base) in itertools.product(sizes.items(), kinds):
+        theta_0, rows = gaussian(size, dtype=base).to(DEVICE), table.new_empty(size)
+        P._write(table, theta_0.float(), rows, name, 0)
+        expected.append(rows.to(out))
+        pieces.append(Piece(P.tensorwise(name), 0, torch.full((size + 3,), 7.0, dtype=out, device=DEVICE)[3:], theta_0))
+        total += P._adjoint_rows(rows.to(out).float(), name, 0)
+    triton_kernels.write_rows(table, pieces)
+    assert all(torch.equal(piece.rows, rows) for piece, rows in zip(pieces, expected, strict=True))
+    found = torch.zeros_like(table)
+    triton_kernels.add_adjoint(found, [piece._replace(base=None) for piece in pieces])
+    torch.testing.assert_close(found, total, rtol=0, atol=10 * ERROR[torch.float32])
+
+
+@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 2, 1), (2, 32, 5), (1, 1024, 16), (32, 64, 16), (1, 4096, 1)])
+def test_the_transform_has_the_bits_of_the_path_through_torch(shape, dtype):
+    values = gaussian(math.prod(shape), dtype=dtype).view(shape).to(DEVICE)
+    assert torch.equal(bits(triton_hadamard.walsh_hadamard(values.clone())), bits(walsh_hadamard(values.clone())))

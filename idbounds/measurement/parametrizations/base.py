@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from idbounds.core.errors import ConfigError
 from idbounds.measurement.parametrizations.scales import scale_groups
 from idbounds.measurement.recurrent import forget_moved_weights
+from idbounds.measurement.undisturbed import undisturbed
 from idbounds.projections.base import Projection
 from idbounds.projections.point import Point
 
@@ -131,9 +132,9 @@ class Parametrization:
         """
         projected, own = theta_d[: self.projected_dim], theta_d[self.projected_dim :]
         if not self._group:
-            return _Points(dict.fromkeys(self.tensors, 0), lambda _: projection.at(projected))
+            return _Points(dict.fromkeys(self.tensors, 0), lambda _: projection.at(projected), theta_d.device)
         # λ is put on the short side of P, where it costs nothing.
-        return _Points(self._group, lambda group: projection.at((1.0 + own[group]) * projected))
+        return _Points(self._group, lambda group: projection.at((1.0 + own[group]) * projected), theta_d.device)
 
     def move(self, theta_0: Tensor, theta_d: Tensor, *, name: str, projection: Projection) -> Tensor:
         """θ for the tensor `name`; θ₀ in every bit at θ_d = 0."""
@@ -143,8 +144,13 @@ class Parametrization:
 class _Points(Mapping[str, Point]):
     """Points by the names of tensors, one for each group of them, made once."""
 
-    def __init__(self, group: Mapping[str, int], make: Callable[[int], Point]) -> None:
-        self._group, self._make = group, cache(make)
+    def __init__(self, group: Mapping[str, int], make: Callable[[int], Point], device: torch.device) -> None:
+        @cache
+        def made(number: int) -> Point:
+            with undisturbed(device):
+                return make(number)
+
+        self._group, self._make = group, made
 
     def __getitem__(self, name: str) -> Point:
         return self._make(self._group[name])
