@@ -129,6 +129,7 @@ class MeasurementSection(Section):
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
     clip_norm: Positive = 1.0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    cuda_graphs: bool = False
     length_bucketing: bool = False
     evaluate_every: Size | None = None
     patience: Size | None = None

@@ -100,6 +100,7 @@ _LIKE_ADAM: dict[str, object] = {
     "micro_batch_size": None,
     "evaluate_every": None,
     "patience": None,
+    "cuda_graphs": False,
 }
 
 

@@ -28,10 +28,11 @@ class TrainingSpec(Record):
     length_bucketing: bool = False
     evaluate_every: Size | None = None
     patience: Size | None = None
+    cuda_graphs: bool = False
 
     later_fields: ClassVar[tuple[str, ...]] = (
         *("optimizer", "optimizer_options", "schedule", "precision"),
-        *("micro_batch_size", "length_bucketing", "evaluate_every", "patience"),
+        *("micro_batch_size", "length_bucketing", "evaluate_every", "patience", "cuda_graphs"),
     )
 
     @model_validator(mode="after")

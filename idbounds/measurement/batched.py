@@ -17,6 +17,7 @@ from idbounds.core.errors import ConfigError, DataError, TrainingError
 from idbounds.core.values import TrialKey
 from idbounds.measurement.batch_statistics import described
 from idbounds.measurement.batches import Arrays, Batch, Indices, Inputs
+from idbounds.measurement.memory_errors import is_short_of_memory
 from idbounds.measurement.optimizers import make_optimizer
 from idbounds.measurement.order import training_batches
 from idbounds.measurement.parametrizations import parametrization_by_name
@@ -24,7 +25,7 @@ from idbounds.measurement.schedules import rate_factor
 from idbounds.measurement.sites import trainable_sites
 from idbounds.measurement.subspace import Subspace
 from idbounds.measurement.tasks import task_by_name
-from idbounds.measurement.training import is_short_of_memory, require_finite, tail_mean
+from idbounds.measurement.training import require_finite, tail_mean
 from idbounds.measurement.trials import SubspaceMaker, TrialRunner, coordinate_rate, trial_model
 
 #: Called after each step with (key, step, steps, loss).
@@ -46,6 +47,7 @@ def require_batchable(runner: TrialRunner) -> None:
             "micro_batch_size is for little memory, and several trials take more",
         ),
         (training.precision != "float32", f"precision = {training.precision!r} is left to single trials"),
+        (training.cuda_graphs, "cuda_graphs captures the steps of single trials"),
         (not isinstance(runner.data["train"], Arrays), "the examples are not all of one shape, as images are"),
         *((True, f"{where} draws its own numbers") for where, module in _of(model, _DropoutNd) if module.p),
         *((True, f"{where} keeps statistics of the batch") for where, _ in _of(model, _BatchNorm)),

@@ -16,6 +16,8 @@ from idbounds.core.values import Score, TrainingSpec
 from idbounds.measurement.batch_statistics import require_single_inputs
 from idbounds.measurement.batches import Batch, Data
 from idbounds.measurement.early_stopping import BestOnValidation
+from idbounds.measurement.gradients import CapturedGradients, Gradients
+from idbounds.measurement.memory_errors import memory_errors
 from idbounds.measurement.optimizers import make_optimizer
 from idbounds.measurement.order import parts, training_batches
 from idbounds.measurement.precision import Precision
@@ -77,6 +79,8 @@ def train(
     device = trained[0].device
     optimizer = make_optimizer(settings.optimizer, trained, learning_rate=learning_rate, options=settings.optimizer_options)
     precision = Precision(settings.precision, trained=trained)
+    captures = settings.cuda_graphs and cost is None  # what has a cost is rounded as it is trained, by numbers that change
+    gradients = (CapturedGradients if captures else Gradients)(model, task=task, precision=precision, device=device)
     best = _keeper(model, trained, task=task, validation=validation, settings=settings, team=team)
     order = training_batches(
         data.lengths,
@@ -88,16 +92,16 @@ def train(
     losses: list[float] = []
     with (
         _own_randomness(team.seed(seed), device),
-        _memory_errors("micro_batch_size", settings.micro_batch_size or settings.batch_size),
+        memory_errors("micro_batch_size", settings.micro_batch_size or settings.batch_size),
     ):
         for step, indices in enumerate(order, start=1):
             factor = rate_factor(settings.schedule, step=step - 1, steps=steps, warmup_fraction=settings.warmup_fraction)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * factor
             model.train()
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=not captures)
             batch_parts = [data.batch(part) for part in parts(team.share(indices), size=settings.micro_batch_size) if len(part)]
-            losses.append(_gradient(model, batch_parts, device=device, task=task, precision=precision, team=team))
+            losses.append(_gradient(gradients, batch_parts, task=task, team=team))
             team.add_gradients(trained)
             if cost is not None:
                 precision.backward(cost(step, steps))
@@ -123,9 +127,7 @@ def tail_mean(losses: Sequence[float]) -> float:
     return math.fsum(tail) / len(tail)
 
 
-def _gradient(
-    model: nn.Module, batch_parts: list[Batch], *, device: torch.device, task: LearningTask, precision: Precision, team: Team
-) -> float:
+def _gradient(gradients: Gradients, batch_parts: list[Batch], *, task: LearningTask, team: Team) -> float:
     """Add these parts' share in the gradient of the whole batch's mean loss; returns the loss of the whole.
 
     Each part's mean is weighted by its share of the units, so that parts of unequal numbers of tokens add up to the batch.
@@ -134,18 +136,7 @@ def _gradient(
     total = int(team.total(sum(units)))
     if total < 1:
         raise ConfigError(f"a batch of task {task.name!r} has no labelled unit; give each example one")
-    losses = []
-    for part, count in zip(batch_parts, units, strict=True):
-        with precision.autocast:
-            loss = task.loss(model, part.to(device))
-        if loss.ndim != 0 or not loss.requires_grad:
-            raise ConfigError(
-                f"the loss of task {task.name!r} must be a scalar with a gradient, got shape {tuple(loss.shape)}, "
-                f"requires_grad {loss.requires_grad}; return a mean and do not detach it"
-            )
-        share = loss * (count / total)
-        precision.backward(share)
-        losses.append(share.item())
+    losses = [gradients.add(part, count / total) for part, count in zip(batch_parts, units, strict=True)]
     return team.total(math.fsum(losses))
 
 
@@ -204,7 +195,7 @@ def count_errors(
     require_single_inputs(model)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     errors = 0
-    with parametrize.cached(), _memory_errors("eval_batch_size", batch_size):
+    with parametrize.cached(), memory_errors("eval_batch_size", batch_size):
         for indices in islice(data.evaluation_batches(batch_size), team.rank, None, team.size):
             errors += _count(task.errors(model, data.batch(indices).to(device)), expected=len(indices), task=task)
     return Score(errors=int(team.total(errors)), n=len(data))
@@ -225,22 +216,3 @@ def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def is_short_of_memory(error: BaseException) -> bool:
-    """Whether memory is short; torch says so on a CPU by a RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-@contextmanager
-def _memory_errors(setting: str, size: int) -> Iterator[None]:
-    """Say what to change when memory is short."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_short_of_memory(error):
-            raise
-        raise TrainingError(
-            f"memory is short with {size} examples at a time ({str(error).splitlines()[0]}); set a smaller {setting}, "
-            "a smaller max_length, or precision = 'bfloat16'"
-        ) from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from idbounds.measurement.undisturbed import undisturbed
+from idbounds.measurement.undisturbed import is_capturing, undisturbed
 from idbounds.projections.point import Point, Write
 
 
@@ -35,12 +36,14 @@ class _Stamp(NamedTuple):
     source_version: int
 
 
-class _Kept(NamedTuple):
-    """θ of a tensor, and what it was made from."""
+@dataclass
+class _Kept:
+    """θ of a tensor in a dtype, and what it was made from."""
 
     memory: Tensor
     theta_0: Tensor
-    stamp: _Stamp | None
+    stamp: _Stamp | None = None
+    is_used: bool = True  # since the trained numbers changed
 
 
 class KeptWeights:
@@ -48,20 +51,30 @@ class KeptWeights:
 
     Filling memory that is there takes a fraction of the time of fresh memory. Where `transient` names a tensor its θ is
     made for each use and not kept: an embedding's weight takes no part in the backward pass, so nothing needs it longer.
+
+    A forward pass can be captured in a CUDA graph once it has run: its replays write θ, and of what, to the same memory.
     """
 
     def __init__(self, transient: frozenset[str] = frozenset()) -> None:
         self.transient = transient
         self._coordinates: Tensor | None = None
+        self._is_captured = False
         self._points: Mapping[str, Point] = {}
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[tuple[str, torch.dtype], _Kept] = {}
 
     def begin(self, coordinates: Tensor, points: Mapping[str, Point]) -> None:
         """By value, not by version: an optimizer that writes through `.data` leaves no other trace."""
-        known, self._points = self._coordinates, points
-        if known is None or known.device != coordinates.device or not _equal(known, coordinates):
-            self._coordinates = coordinates.detach().clone()
-            self._kept = {name: kept._replace(stamp=None) for name, kept in self._kept.items()}
+        self._points, known = points, self._coordinates
+        if known is None or (known.shape, known.device) != (coordinates.shape, coordinates.device):
+            with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
+                self._coordinates = coordinates.clone()
+        elif self._is_captured if is_capturing(coordinates) else torch.equal(known, coordinates):
+            return
+        else:
+            known.copy_(coordinates)
+        self._is_captured = is_capturing(coordinates)
+        for kept in self._kept.values():
+            kept.stamp = None
 
     def __deepcopy__(self, memo: dict[int, object]) -> KeptWeights:
         """A copy fills memory of its own when it is asked."""
@@ -72,47 +85,42 @@ class KeptWeights:
         if name in self.transient:
             with undisturbed(theta_0.device):
                 return point.move(theta_0, name=name, dtype=dtype)
-        kept = self._kept.get(name)
-        if kept is None or (kept.memory.shape, kept.memory.dtype, kept.memory.device) != (theta_0.shape, dtype, theta_0.device):
-            memory = torch.empty_like(theta_0, dtype=dtype, memory_format=torch.contiguous_format, requires_grad=False)
-            self._kept[name] = kept = _Kept(memory, theta_0, None)
-        if kept.stamp != _Stamp(kept.memory._version, theta_0.data_ptr(), theta_0._version):
-            self._kept[name] = kept._replace(theta_0=theta_0, stamp=None)
-            self._fill(point, name)
+        kept = self._kept.get((name, dtype))
+        if kept is None or (kept.memory.shape, kept.memory.device) != (theta_0.shape, theta_0.device):
+            with torch.inference_mode(False):
+                memory = torch.empty_like(theta_0, dtype=dtype, memory_format=torch.contiguous_format, requires_grad=False)
+            kept = self._kept[name, dtype] = _Kept(memory, theta_0)
+        if kept.stamp != _stamp(kept.memory, theta_0):
+            kept.theta_0, kept.stamp = theta_0, None
+            self._fill(point, name, kept)
+        kept.is_used = True
         return point.held(kept.memory, name=name)
 
-    def _fill(self, point: Point, name: str) -> None:
-        """Write θ of a tensor; on a GPU also of all others that stand at the same point, since one launch serves them all."""
-        names = [name]
-        if self._kept[name].memory.device.type != "cpu":
-            stale = (one for one, kept in self._kept.items() if kept.stamp is None and one != name)
-            names += [one for one in stale if self._points[one] is point]
-        some = [self._kept[one] for one in names]
-        with undisturbed(some[0].memory.device):
-            point.write_all([Write(one, kept.memory, kept.theta_0) for one, kept in zip(names, some, strict=True)])
+    def _fill(self, point: Point, name: str, kept: _Kept) -> None:
+        """Write θ of a tensor; on a GPU also of others at the same point that were used before: one launch serves all."""
+        filled = [(name, kept)]
+        if kept.memory.device.type != "cpu":
+            stale = ((one, other) for (one, _), other in self._kept.items() if other.stamp is None and other.is_used)
+            filled += [(one, other) for one, other in stale if self._points[one] is point and other is not kept]
+        with undisturbed(kept.memory.device):
+            point.write_all([Write(one, other.memory, other.theta_0) for one, other in filled])
         # Compiled code writes to memory behind autograd's back.
-        torch.autograd.graph.increment_version([kept.memory for kept in some])
-        for one, (memory, theta_0, _) in zip(names, some, strict=True):
-            self._kept[one] = _Kept(memory, theta_0, _Stamp(memory._version, theta_0.data_ptr(), theta_0._version))
+        torch.autograd.graph.increment_version([other.memory for _, other in filled])
+        for _, other in filled:
+            other.stamp, other.is_used = _stamp(other.memory, other.theta_0), False
 
     @contextmanager
     def during_forward(self) -> Iterator[None]:
-        """A graph of launches that is being captured writes θ in every pass: its replays will have other numbers."""
-        if self._coordinates is not None and _is_captured(self._coordinates):
-            self._coordinates = None
+        """A pass that is captured writes θ, since its replays will have other numbers."""
+        self._is_captured = False
         try:
             yield
         finally:
             self._points = {}  # they hold autograd's graph
 
 
-def _equal(known: Tensor, coordinates: Tensor) -> bool:
-    """Whether the numbers are the same; while a graph of launches is captured nobody can look at them."""
-    return _is_captured(known) or torch.equal(known, coordinates)
-
-
-def _is_captured(tensor: Tensor) -> bool:
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+def _stamp(memory: Tensor, theta_0: Tensor) -> _Stamp:
+    return _Stamp(memory._version, theta_0.data_ptr(), theta_0._version)
 
 
 class _Recipe(NamedTuple):

@@ -60,8 +60,13 @@ SHAPES = {
 }
 
 
-#: --device; set in `main` before anything is measured.
+#: --device; set before anything is measured.
 DEVICE = torch.device("cpu")
+
+
+def use_device(name: str) -> None:
+    global DEVICE  # noqa: PLW0603 - a constant of the run
+    DEVICE = torch.device(name)
 
 
 class Method(NamedTuple):
@@ -314,8 +319,7 @@ def main() -> None:
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--checkpointing", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    global DEVICE  # noqa: PLW0603 - a constant of the run
-    DEVICE = torch.device(arguments.device)
+    use_device(arguments.device)
     if arguments.memory_of:
         (method,) = (method for method in METHODS if method.name == arguments.memory_of)
         print(json.dumps(peak_bytes(arguments.models[0], method, checkpointing=arguments.checkpointing)))

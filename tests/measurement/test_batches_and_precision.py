@@ -99,7 +99,8 @@ def test_bfloat16_is_for_the_forward_pass_alone():
     model = Subspace(Seen(), dim=8)
     fit(model, data=data, options={"precision": "bfloat16"})
     assert set(model.model.kinds) == {torch.bfloat16}
-    assert set(model.model.weights) == {torch.float32}
+    assert set(model.model.weights) == {torch.bfloat16}, "a linear layer's θ is cast once, as autocast would at each use"
+    assert model.model.body.parametrizations.weight.original.dtype == torch.float32
     assert model.theta_d.dtype == model.theta_d.grad.dtype == torch.float32
     model.model.kinds.clear()
     count_errors(model, data, batch_size=4)

@@ -114,6 +114,38 @@ def test_each_gradient_is_projected_before_the_next_tensors_is_made(memory, monk
     assert events == [(what, number) for number in reversed(range(layers)) for what in ("reached", "projected")]
 
 
+def test_a_network_that_was_first_used_in_inference_mode_can_be_trained():
+    subspace, known = moved(mixed()), moved(mixed())
+    with torch.inference_mode():
+        assert torch.equal(subspace(X), known(X))
+    for values in (torch.ones(20), torch.zeros(20)):
+        for one in (subspace, known):
+            one.set_coordinates(values)
+        for one, other in zip(value_and_gradient(subspace, X), value_and_gradient(known, X), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_autocast_and_full_precision_take_turns():
+    subspace = moved(mixed())
+    plain = subspace.merge()
+    for _ in range(2):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(subspace(X), plain(X))
+        assert torch.equal(subspace(X), plain(X))
+
+
+@MEMORY
+def test_under_autocast_the_gradient_is_that_of_the_moved_model(memory):
+    subspace = moved(mixed(), memory=memory)
+    plain = subspace.merge()
+    for network in (subspace, plain):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = network(X).float().pow(2).sum()
+        loss.backward()
+    gradient = torch.cat([one.grad.reshape(-1) for one in plain.parameters()])
+    torch.testing.assert_close(subspace.theta_d.grad, subspace.projection.T @ gradient)
+
+
 def test_weights_that_somebody_wrote_to_are_made_anew():
     subspace = moved(mixed())
     output = subspace(X).detach()
