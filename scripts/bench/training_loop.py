@@ -2,7 +2,7 @@
 
     python scripts/bench/training_loop.py [--models roberta-base roberta-large] [--output docs/results/subspace]
 
-Batches of 16 texts of 128 tokens, bfloat16, dropout as in the model's configuration; random weights in the shape of the
+Batches of 16 texts of 128 tokens, bfloat16, no dropout; random weights in the shape of the
 model and random tokens, since only time is looked at. The time is that of a whole step: batch to the device, gradient,
 clipping, optimizer, loss to the processor.
 """
