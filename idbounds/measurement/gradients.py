@@ -50,12 +50,10 @@ class CapturedGradients(Gradients):
     from then on. Gradients must stay in their memory: `optimizer.zero_grad(set_to_none=False)`.
 
     Raises:
-        ConfigError: not on a CUDA device, or a step that cannot be captured, such as one that looks at its numbers.
+        ConfigError: a step that cannot be captured, such as one that looks at its numbers.
     """
 
     def __init__(self, model: nn.Module, *, task: LearningTask, precision: Precision, device: torch.device) -> None:
-        if device.type != "cuda":
-            raise ConfigError(f"cuda_graphs needs a CUDA device, the model is on {device}; set cuda_graphs = false")
         super().__init__(model, task=task, precision=precision, device=device)
         self._seen: set[_Shapes] = set()
         self._graphs: dict[_Shapes, _Graph] = {}

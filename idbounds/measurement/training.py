@@ -80,6 +80,8 @@ def train(
     optimizer = make_optimizer(settings.optimizer, trained, learning_rate=learning_rate, options=settings.optimizer_options)
     precision = Precision(settings.precision, trained=trained)
     captures = settings.cuda_graphs and cost is None  # what has a cost is rounded as it is trained, by numbers that change
+    if captures and device.type != "cuda":
+        raise ConfigError(f"cuda_graphs needs a CUDA device, the model is on {device}; set cuda_graphs = false")
     gradients = (CapturedGradients if captures else Gradients)(model, task=task, precision=precision, device=device)
     best = _keeper(model, trained, task=task, validation=validation, settings=settings, team=team)
     order = training_batches(

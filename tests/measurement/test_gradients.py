@@ -1,16 +1,21 @@
 """Gradients of parts of batches, computed and replayed."""
 
+import numpy as np
 import pytest
 import torch
+from graphs_on_a_cpu import Captures, Graph
 from small_models import mixed
 from torch import nn
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import TrainingSpec
-from idbounds.measurement import Subspace
+from idbounds.measurement import Subspace, weights
 from idbounds.measurement.batches import Arrays
+from idbounds.measurement.gradients import CapturedGradients, Gradients
+from idbounds.measurement.precision import Precision
 from idbounds.measurement.tasks import TASKS
 from idbounds.measurement.training import train
+from idbounds.projections.compiled import SWITCH
 
 ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 TASK = TASKS["image_classification"]
@@ -78,6 +83,61 @@ def test_a_step_that_cannot_be_captured_is_refused():
             settings=settings(cuda_graphs=True), task=TASK,
         )  # fmt: skip
     assert torch.isfinite(subspace(data(4).inputs.cuda())).all()
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """CUDA graphs on a CPU; compiled kernels would write behind torch's back."""
+    captures = Captures()
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", captures.graph)
+    monkeypatch.setattr(weights, "is_capturing", lambda _: captures.going_on)
+    return captures
+
+
+def losses_and_values(kind, *, memory, between):
+    """Two shapes of batches in turns, Adam after each; `between` steps something else is done with the network."""
+    subspace = Subspace(mixed(), dim=30, memory=memory)
+    optimizer = torch.optim.Adam(subspace.parameters(), lr=0.1)
+    precision = Precision("bfloat16", trained=[subspace.theta_d])
+    gradients = kind(subspace, task=TASK, precision=precision, device=torch.device("cpu"))
+    losses, seen, examples = [], [], data(200)
+    for number, size in enumerate([5, 3, 5, 3, 5, 5, 3, 3, 5, 3]):
+        optimizer.zero_grad(set_to_none=False)
+        batch = examples.batch(np.arange(10 * number, 10 * number + size))
+        losses += [gradients.add(batch, 0.25), gradients.add(batch, 0.75)]
+        optimizer.step()
+        seen.append(between(subspace, number))
+    return torch.tensor(losses), torch.stack(seen), subspace.theta_d.detach().clone()
+
+
+def look(subspace, _):
+    with torch.no_grad():
+        return subspace(data(4).inputs)
+
+
+def go_back(subspace, number):
+    """To the same numbers now and then, as early stopping does: what replays have left must not pass for their θ."""
+    if number % 3 != 2:
+        return torch.zeros(4, 3)
+    subspace.set_coordinates(torch.full((30,), 0.5))
+    return look(subspace, number)
+
+
+def do_nothing(subspace, _):
+    return torch.zeros(1)
+
+
+@pytest.mark.parametrize("memory", ["keep", "recompute"])
+@pytest.mark.parametrize("between", [look, go_back, do_nothing])
+def test_the_logic_of_replays_on_a_cpu(captures, memory, between):
+    computed = losses_and_values(Gradients, memory=memory, between=between)
+    assert captures.count == 0
+    replayed = losses_and_values(CapturedGradients, memory=memory, between=between)
+    assert captures.count == 2, "one for each shape"
+    for one, other in zip(computed, replayed, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_they_need_a_cuda_device():
