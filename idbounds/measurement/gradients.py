@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from idbounds.measurement.tasks import LearningTask
 #: Graphs of one training: each keeps its inputs, and a capture takes as long as many steps. Batches of texts have as many
 #: shapes as there are lengths of the longest one; what comes after these is computed.
 MOST_GRAPHS = 64
+#: So many parts of some shapes are computed before they are captured.
+_COMPUTED = 2
 
 _Shapes = tuple[tuple[str, torch.Size, torch.dtype], ...]
 
@@ -46,8 +49,9 @@ class Gradients:
 class CapturedGradients(Gradients):
     """The same, where parts of the same shapes come again and again: launching kernels one by one takes longer than they do.
 
-    The first part of some shapes is computed, with the next one its kernels are captured in a CUDA graph, which is replayed
-    from then on. Gradients must stay in their memory: `optimizer.zero_grad(set_to_none=False)`.
+    The first two parts of some shapes are computed, since what is compiled and allocated at first use cannot be captured.
+    With the next one its kernels are captured in a CUDA graph, which is replayed from then on. Gradients must stay in their
+    memory: `optimizer.zero_grad(set_to_none=False)`.
 
     Raises:
         ConfigError: a step that cannot be captured, such as one that looks at its numbers.
@@ -55,15 +59,15 @@ class CapturedGradients(Gradients):
 
     def __init__(self, model: nn.Module, *, task: LearningTask, precision: Precision, device: torch.device) -> None:
         super().__init__(model, task=task, precision=precision, device=device)
-        self._seen: set[_Shapes] = set()
+        self._computed: Counter[_Shapes] = Counter()
         self._graphs: dict[_Shapes, _Graph] = {}
 
     def add(self, part: Batch, share: float) -> float:
         """As `Gradients.add`."""
         shapes = _shapes(part)
         if shapes not in self._graphs:
-            if shapes not in self._seen or len(self._graphs) == MOST_GRAPHS:
-                self._seen.add(shapes)
+            if self._computed[shapes] < _COMPUTED or len(self._graphs) == MOST_GRAPHS:
+                self._computed[shapes] += 1
                 return super().add(part, share)
             self._graphs[shapes] = self._captured(part)
         return self._graphs[shapes].replay(part, share)

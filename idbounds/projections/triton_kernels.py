@@ -76,9 +76,18 @@ class _Plan(NamedTuple):
     fields: Tensor  # of each piece, _FIELDS numbers: see `_plan`
 
 
-@lru_cache(maxsize=1024)
-def _plan(ranges: tuple[tuple[Tensorwise, int, int], ...], unit: int, units: int, device: torch.device) -> _Plan:
-    """For ranges (tensor, first row, number of rows). Kept: a model's are the same at every step; 4 bytes in 4096 rows."""
+_Ranges = tuple[tuple[Tensorwise, int, int], ...]
+
+
+def _plan_for(ranges: _Ranges, unit: int, units: int, device: torch.device) -> _Plan:
+    """For ranges (tensor, first row, number of rows). Kept: a model's are the same at every step; 4 bytes in 4096 rows.
+
+    What is made while a graph is captured has its numbers in the graph's replays only, and belongs to it.
+    """
+    return (_plan if _is_captured(device) else _kept_plan)(ranges, unit, units, device)
+
+
+def _plan(ranges: _Ranges, unit: int, units: int, device: torch.device) -> _Plan:
     fields, programs = [], [0]
     for about, start, length in ranges:
         skip = start % unit
@@ -87,6 +96,9 @@ def _plan(ranges: tuple[tuple[Tensorwise, int, int], ...], unit: int, units: int
     pieces = np.repeat(np.arange(len(ranges), dtype=np.int32), programs[1:])
     words = np.array(fields, dtype=np.uint64).view(np.int64)
     return _Plan(_on(device, torch.from_numpy(pieces)), _on(device, torch.from_numpy(words)))
+
+
+_kept_plan = lru_cache(maxsize=1024)(_plan)
 
 
 class _Kind(NamedTuple):
@@ -116,7 +128,7 @@ def _launch(kernel: Any, table: Tensor, pieces: Sequence[Piece], kind: _Kind, **
     """Run a kernel for pieces of one kind; `table` is that of all rows, or the sum of all transposed rows."""
     about, device = pieces[0].about, table.device
     unit, units = (_MIXED.value, _WARP_BYTES // (COLUMNS * table.element_size())) if about.mixes else (RUN, _PLAIN_RUNS)
-    plan = _plan(tuple((piece.about, piece.start, piece.rows.numel()) for piece in pieces), unit, units, device)
+    plan = _plan_for(tuple((piece.about, piece.start, piece.rows.numel()) for piece in pieces), unit, units, device)
     programs = plan.pieces.numel()
     if programs == 0:
         return
@@ -137,10 +149,14 @@ _READ_BY_GRAPHS: list[Tensor] = []
 
 def _on(device: torch.device, numbers: Tensor) -> Tensor:
     """Numbers on a device. While a graph is captured only pinned memory can be copied, and it must stay."""
-    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+    if _is_captured(device):
         numbers = numbers.pin_memory()
         _READ_BY_GRAPHS.append(numbers)
     return numbers.to(device, non_blocking=True)
+
+
+def _is_captured(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 @triton.jit
