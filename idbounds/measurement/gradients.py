@@ -80,6 +80,7 @@ class CapturedGradients(Gradients):
             with torch.cuda.graph(graph, pool=pool):
                 loss = self._add(kept, share)
         except RuntimeError as error:
+            _end_draws(self._device)
             if is_short_of_memory(error):
                 raise
             raise ConfigError(
@@ -87,6 +88,12 @@ class CapturedGradients(Gradients):
                 "set cuda_graphs = false"
             ) from error
         return _Graph(graph, kept, share, loss)
+
+
+def _end_draws(device: torch.device) -> None:
+    """A capture that failed leaves torch's generator believing in it, so that nothing more could be drawn; a copy does not."""
+    generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 @dataclass(frozen=True)

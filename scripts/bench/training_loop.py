@@ -2,9 +2,8 @@
 
     python scripts/bench/training_loop.py [--models roberta-base roberta-large] [--output docs/results/subspace]
 
-Batches of 16 texts of 128 tokens, bfloat16, no dropout; random weights in the shape of the
-model and random tokens, since only time is looked at. The time is that of a whole step: batch to the device, gradient,
-clipping, optimizer, loss to the processor.
+Batches of 16 texts of 128 tokens, bfloat16, no dropout; random weights in the shape of the model and random tokens, since only
+time is looked at. The time is that of a whole step: batch to the device, gradient, clipping, optimizer, loss to the processor.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from idbounds.measurement.training import train
 from idbounds.provenance import provenance_line
 
 #: The first are not counted: what is compiled and captured is, in them.
-STEPS, UNCOUNTED = 60, 20
+STEPS, UNCOUNTED = 50, 20
 D = 10_000
 
 

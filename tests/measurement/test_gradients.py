@@ -83,6 +83,7 @@ def test_a_step_that_cannot_be_captured_is_refused():
             settings=settings(cuda_graphs=True), task=TASK,
         )  # fmt: skip
     assert torch.isfinite(subspace(data(4).inputs.cuda())).all()
+    assert nn.Dropout(0.5)(torch.ones(1000, device="cuda")).std() > 0, "what is random still can be drawn"
 
 
 @pytest.fixture
