@@ -68,6 +68,7 @@ class KeptWeights:
         if known is None or (known.shape, known.device) != (coordinates.shape, coordinates.device):
             with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
                 self._coordinates = coordinates.clone()
+            self._kept.clear()  # the model may have moved to another device
         elif self._is_captured if is_capturing(coordinates) else torch.equal(known, coordinates):
             return
         else:
@@ -98,11 +99,12 @@ class KeptWeights:
 
     def _fill(self, point: Point, name: str, kept: _Kept) -> None:
         """Write θ of a tensor; on a GPU also of others at the same point that were used before: one launch serves all."""
-        filled = [(name, kept)]
-        if kept.memory.device.type != "cpu":
+        filled, device = [(name, kept)], kept.memory.device
+        if device.type != "cpu":
             stale = ((one, other) for (one, _), other in self._kept.items() if other.stamp is None and other.is_used)
-            filled += [(one, other) for one, other in stale if self._points[one] is point and other is not kept]
-        with undisturbed(kept.memory.device):
+            here = ((one, other) for one, other in stale if other.memory.device == other.theta_0.device == device)
+            filled += [(one, other) for one, other in here if self._points[one] is point and other is not kept]
+        with undisturbed(device):
             point.write_all([Write(one, other.memory, other.theta_0) for one, other in filled])
         # Compiled code writes to memory behind autograd's back.
         torch.autograd.graph.increment_version([other.memory for _, other in filled])
