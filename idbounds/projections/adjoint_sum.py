@@ -100,5 +100,5 @@ class _Sum:
             total = table if total is None else total + table
         if total is None:
             return self._scaled
-        scaled = total * self._scale
+        scaled = self._projection._collected(total) * self._scale
         return scaled if self._scaled is None else self._scaled + scaled

@@ -193,6 +193,10 @@ class Projection(ABC):
         assert total is not None, "there is a gradient"
         return total
 
+    def _collected(self, total: Tensor) -> Tensor:
+        """A total of `_add_adjoint_rows`, used up, in the shape that `_expand` gives."""
+        return total
+
     def _write(self, expanded: Tensor, base: Tensor | None, out: Tensor, name: str, start: int) -> None:
         """Write P w, or base - P w, to `out`: the rows from `start` on. `expanded` has the scale in it already."""
         position = 0

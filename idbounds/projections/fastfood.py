@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idbounds.core.values import ProjectionSpec
+from idbounds.projections import sign_patterns
+from idbounds.projections.compiled import kernels_for
 from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.hadamard import walsh_hadamard
+from idbounds.projections.sign_patterns import PATTERNS, QUAD
 from idbounds.projections.table import VARIANTS, TableProjection
 from idbounds.projections.tiles import MixingTile, mixing_tile
 from idbounds.projections.units import COLUMNS, LINES
@@ -31,8 +34,9 @@ class Fastfood(TableProjection):
         m above 2048 gives a block's columns 64 by 64, with an E for each 64. Below d = 17 the 32 signs of a row may cancel,
         so that the row is 0: with probability 0.14 at d = 1, 0.0004 at d = 8.
     Scale: every row has E<v, w>² = ||w||²; V^T V = I on w, so P^T P = I where every tensor is whole blocks.
-    Cost: 5 additions and a sign flip a weight each way, in 2^18 rows at a time; one 64-bit hash serves 2048 weights; 16
-        transforms of length m for each product; 48 m + 16 max(m, 2048) numbers of state.
+    Cost: 5 additions and a sign flip a weight each way, in 2^18 rows at a time; through torch on a CPU, for d up to 2048 and
+        8 million weights or more, 3 additions, the other two and the signs being chosen from a table of 2 MiB. One 64-bit hash
+        serves 2048 weights; 16 transforms of length m for each product; 48 m + 16 max(m, 2048) numbers of state.
     Randomness: streams ``fastfood/mixers`` and ``fastfood/columns`` (by variant), ``fastfood/segments`` and
         ``fastfood/signs`` (by tensor). Additions in a fixed order and one multiplication, so P w has the same bits on every
         device.
@@ -58,6 +62,10 @@ class Fastfood(TableProjection):
         # bit_length is exact where log2 in floating point is not (fault B11 of public code).
         self.block = max(LINES, 1 << (self.d - 1).bit_length())
         self._mixers: dict[tuple[torch.device, torch.dtype], _Mixers] = {}
+        # One table serves all tensors only where they have one scale.
+        one_scale, table_numbers = len({self.scale(name) for name in self.sizes}) == 1, VARIANTS * self.groups * self.unit
+        self._patterns_pay = one_scale and sign_patterns.pay(table_numbers=table_numbers, rows=self.D)
+        self._patterns = sign_patterns.LastTable()
 
     @property
     def groups(self) -> int:
@@ -84,24 +92,59 @@ class Fastfood(TableProjection):
         return values[: self.d].sum(1).div_(mixers.root)
 
     def _empty_table(self, like: Tensor) -> Tensor:
+        if self._chooses_patterns(like):
+            return like.new_empty(VARIANTS * self.groups * self.unit * PATTERNS // (QUAD * COLUMNS), QUAD * COLUMNS)
         return like.new_empty(VARIANTS * self.groups, self.unit)
 
     def _drawn(self, name: str, units: range) -> tuple[NDArray[np.signedinteger], ...]:
         """Places in the table, and signs ±1 of the 32 lines, (units, 32)."""
         return self.places(name, units), 1 - 2 * self.bits(name, units).reshape(-1, LINES).view(np.int8)
 
+    def _drawn_quads(self, name: str, units: range) -> tuple[NDArray[np.signedinteger], ...]:
+        """Places in the table of patterns, (units, 8)."""
+        bits = self.bits(name, units).reshape(-1, LINES // QUAD, QUAD)
+        quads = np.arange(LINES // QUAD, dtype=np.int32) + self.places(name, units)[:, None] * np.int32(LINES // QUAD)
+        return (quads * np.int32(PATTERNS) + bits @ (1 << np.arange(QUAD, dtype=np.uint8)),)
+
+    def _chooses_patterns(self, like: Tensor) -> bool:
+        """On a CPU through torch; compiled kernels and GPUs add as fast as they choose."""
+        return self._patterns_pay and like.device.type == "cpu" and kernels_for(like) is None
+
     def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
-        for units, (places, signs) in self._units(name, start, stop, expanded.device):
-            made, (first, _) = _tile(units, expanded), self._rows_of(units)
+        mixed = self._chosen if self._chooses_patterns(expanded) else self._mixed
+        for units, rows in mixed(expanded, name, start, stop):
+            first, _ = self._rows_of(units)
+            yield rows.view(-1)[max(start - first, 0) : stop - first]
+
+    def _mixed(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[tuple[range, Tensor]]:
+        """For each tile of rows [start, stop): its units, and all their rows."""
+        for units, (places, signs) in self._units(name, start, stop, expanded.device, self._drawn):
+            made = _tile(units, expanded)
             torch.index_select(expanded, 0, places, out=made.flat)
-            rows = made.mix(made.sign(made.values, signs)).view(-1)
-            yield rows[max(start - first, 0) : stop - first]
+            yield units, made.mix(made.sign(made.values, signs))
+
+    def _chosen(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[tuple[range, Tensor]]:
+        """The same bits from a table of patterns."""
+        patterns = self._patterns.of(expanded)
+        for units, (quads,) in self._units(name, start, stop, expanded.device, self._drawn_quads):
+            made = _tile(units, expanded)
+            torch.index_select(patterns, 0, quads.view(-1), out=made.flat.view(-1, patterns.shape[1]))
+            yield units, made.mix_quads(made.values)
 
     def _add_adjoint(self, total: Tensor, g: Tensor, name: str, start: int) -> None:
-        for units, (places, signs) in self._units(name, start, start + g.numel(), g.device):
+        if sign_patterns.are_in(total):
+            for units, (quads,) in self._units(name, start, start + g.numel(), g.device, self._drawn_quads):
+                made = _tile(units, g)
+                mixed = made.mix_quads(self._padded(g, start, units).view(made.values.shape))
+                total.index_add_(0, quads.view(-1).long(), mixed.view(-1, total.shape[1]))
+            return
+        for units, (places, signs) in self._units(name, start, start + g.numel(), g.device, self._drawn):
             made = _tile(units, g)
             made.sign(made.mix(self._padded(g, start, units).view(made.values.shape)), signs)
             total.index_add_(0, places.long(), made.flat)
+
+    def _collected(self, total: Tensor) -> Tensor:
+        return sign_patterns.over_patterns(total) if sign_patterns.are_in(total) else total
 
     @property
     def _repeats(self) -> int:

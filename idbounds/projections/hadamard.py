@@ -11,12 +11,12 @@ from idbounds.projections.compiled import transforms_for
 class WalshHadamard:
     """H along the middle axis of memory (batch, n, columns), n a power of two, as often as it is called.
 
-    Along that axis, so that every addition runs over contiguous columns. The views of its stages are made once.
+    Along that axis, so that every addition runs over contiguous columns. The views of its stages are made once. `half` leaves
+    out those before: it is how far apart those lie that the first stage adds.
     """
 
-    def __init__(self, values: Tensor, spare: Tensor) -> None:
-        self._result, self._stages = values, list[tuple[Tensor, ...]]()
-        half = 1
+    def __init__(self, values: Tensor, spare: Tensor, *, half: int = 1) -> None:
+        self._result, self._first_half, self._stages = values, half, list[tuple[Tensor, ...]]()
         while half < values.shape[1]:
             self._stages.append((*_halves(self._result, half), *_halves(spare, half)))
             self._result, spare, half = spare, self._result, 2 * half
@@ -24,7 +24,7 @@ class WalshHadamard:
     def __call__(self, source: Tensor) -> Tensor:
         """H applied to `source`, which is `values` or has its shape; both memories are used up and one of them is returned."""
         for number, (*pair, total, difference) in enumerate(self._stages):
-            first, second = pair if number else _halves(source, 1)
+            first, second = pair if number else _halves(source, self._first_half)
             torch.add(first, second, out=total)
             torch.sub(first, second, out=difference)
         return self._result

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ class TableProjection(Projection):
             kernels.write_rows(scaled, [Piece(self.tensorwise(name), 0, out, base) for name, out, base in writes])
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
-        return self._add_adjoint_rows(None, g, name, start)
+        return self._collected(self._add_adjoint_rows(None, g, name, start))
 
     def _add_adjoint_rows(self, total: Tensor | None, g: Tensor, name: str, start: int) -> Tensor:
         if total is None:
@@ -161,22 +161,20 @@ class TableProjection(Projection):
         return total
 
     def _empty_table(self, like: Tensor) -> Tensor:
-        """Memory in the shape that `_expand` gives."""
+        """Memory for sums of transposed rows: of the shape that `_expand` gives, or of another that `_collected` knows."""
         raise NotImplementedError
 
     def _add_adjoint(self, total: Tensor, g: Tensor, name: str, start: int) -> None:
         """Add to a table the transposed rows from `start` on, times g, through torch."""
         raise NotImplementedError
 
-    def _drawn(self, name: str, units: range) -> tuple[NDArray[np.signedinteger], ...]:
-        """What units are made from, a number for each in every array."""
-        raise NotImplementedError
-
-    def _units(self, name: str, start: int, stop: int, device: torch.device) -> Iterator[tuple[range, tuple[Tensor, ...]]]:
-        """For each tile of rows [start, stop): its units, and their part of what is drawn."""
+    def _units(
+        self, name: str, start: int, stop: int, device: torch.device, draw: Callable[[str, range], tuple[NDArray[Any], ...]]
+    ) -> Iterator[tuple[range, tuple[Tensor, ...]]]:
+        """For each tile of rows [start, stop): its units, and their part of what is drawn, a number or more for each."""
         wanted, in_tile = range(start // self.unit, -(-stop // self.unit)), self.tile_rows // self.unit
         for some in _parts(wanted, _UNITS_DRAWN):
-            drawn = [torch.from_numpy(array).to(device) for array in self._drawn(name, some)]
+            drawn = [torch.from_numpy(array).to(device) for array in draw(name, some)]
             for units in _parts(some, in_tile):
                 yield units, tuple(array[units.start - some.start : units.stop - some.start] for array in drawn)
 
@@ -272,13 +270,13 @@ class SlotTable(TableProjection):
         return (self.places(name, units) + bits * np.int32(self.variants * self.groups),)
 
     def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
-        for units, (places,) in self._units(name, start, stop, expanded.device):
+        for units, (places,) in self._units(name, start, stop, expanded.device, self._drawn):
             made, (first, _) = tile(len(units), RUN, like=expanded), self._rows_of(units)
             torch.index_select(expanded, 0, places, out=made)
             yield made.view(-1)[max(start - first, 0) : stop - first]
 
     def _add_adjoint(self, total: Tensor, g: Tensor, name: str, start: int) -> None:
-        for units, (places,) in self._units(name, start, start + g.numel(), g.device):
+        for units, (places,) in self._units(name, start, start + g.numel(), g.device, self._drawn):
             total.index_add_(0, places.long(), self._padded(g, start, units))  # several times as fast as with 32 bits
 
     def _slots_like(self, vector: Tensor) -> _Slots:

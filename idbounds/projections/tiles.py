@@ -43,7 +43,8 @@ class MixingTile:
     def __init__(self, units: int, lines: int, columns: int, *, like: Tensor) -> None:
         self.values = tile(units, lines, columns, like=like, use="mixed")
         self.flat = self.values.view(units, -1)
-        self._hadamard = WalshHadamard(self.values, tile(units, lines, columns, like=like, use="spare"))
+        spare = tile(units, lines, columns, like=like, use="spare")
+        self._hadamard, self._last_stages = WalshHadamard(self.values, spare), WalshHadamard(self.values, spare, half=4)
 
     def sign(self, source: Tensor, signs: Tensor) -> Tensor:
         """`source`, of the tile's shape, with each line times its sign, (units, lines), into `values`."""
@@ -52,3 +53,7 @@ class MixingTile:
     def mix(self, source: Tensor) -> Tensor:
         """The Hadamard matrix across the lines of each unit; in `values` or in memory of its own."""
         return self._hadamard(source)
+
+    def mix_quads(self, source: Tensor) -> Tensor:
+        """The same without the first two stages, which mix lines 4 k to 4 k + 3."""
+        return self._last_stages(source)
