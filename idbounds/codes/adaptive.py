@@ -60,12 +60,9 @@ class Ternary(Code):
         zeros, others = 1, 1
         values = np.zeros(d, dtype=np.int64)
         for index in range(d):
-            total = zeros + others
-            if coder.target(total=total) < zeros:
-                coder.consume(0, zeros, total=total)
-                zeros += 2
-            else:
-                coder.consume(zeros, others, total=total)
-                values[index] = 1 - 2 * coder.decode_below(2)
+            if coder.decide(zeros, others):
+                values[index] = 1 - 2 * coder.decide(1, 1)
                 others += 2
+            else:
+                zeros += 2
         return values

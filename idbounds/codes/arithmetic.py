@@ -13,6 +13,9 @@ Source: Witten, Neal & Cleary, CACM 30(6), 1987; Moffat, Neal & Witten, ACM TOIS
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+
 from idbounds.codes.bits import BitReader, BitWriter
 from idbounds.core.errors import CorruptMessageError
 
@@ -48,7 +51,7 @@ class ArithmeticEncoder:
         """Append a symbol of probability size / total."""
         if not (0 <= start < start + size <= total <= MAX_TOTAL):
             raise ValueError(_describe(start, size, total))
-        # No helpers here or in `consume`: these are the inner loops of every message.
+        # No helpers here: this is the inner loop of every message.
         unit = self._range // total
         offset = unit * start
         width = self._range - offset if start + size == total else unit * size
@@ -87,54 +90,57 @@ class ArithmeticDecoder:
 
     Raises CorruptMessageError as soon as a symbol needs bits that are not there. What it accepts is exactly what the
     encoder writes.
+
+    Instead of `low` it knows how far the code word lies above it: a window of PRECISION bits at the first bit that is not
+    shifted out yet, minus `low`.
     """
 
     def __init__(self, reader: BitReader) -> None:
         self._reader = reader
         self._start = reader.position
-        self._low = 0
         self._range = _FULL
-        # The window holds PRECISION bits, of which only those shifted out are consumed; the rest is a look ahead.
         self._value = reader.look(reader.position, width=PRECISION)
-        # Bits behind the window, so that most symbols need no look into the bytes.
+        # Bits behind the window, so that most symbols need no look into the bytes; never more than may be shifted out.
         self._ahead, self._ahead_bits = 0, 0
+        self._end_of_ahead = reader.position
 
     @property
     def used(self) -> float:
         """The encoder's `used` after the same symbols."""
-        return self._reader.position - self._start + _missing_bits(self._range)
-
-    def target(self, *, total: int) -> int:
-        """A number in [0, total) that lies inside the next symbol's [start, start + size)."""
-        return min(self._value // (self._range // total), total - 1)
-
-    def consume(self, start: int, size: int, *, total: int) -> None:
-        """Remove the symbol that `target` pointed at."""
-        if not (0 <= start < start + size <= total <= MAX_TOTAL):
-            raise ValueError(_describe(start, size, total))
-        unit = self._range // total
-        offset = unit * start
-        width = self._range - offset if start + size == total else unit * size
-        shift = PRECISION - width.bit_length()
-        if shift <= 0:
-            self._value -= offset
-            self._low += offset
-            self._range = width
-            return
-        if shift > self._ahead_bits:
-            self._ahead = self._reader.look(self._reader.position + PRECISION, width=_AHEAD_BITS)
-            self._ahead_bits = _AHEAD_BITS
-        self._reader.skip(shift)
-        self._ahead_bits -= shift
-        self._value = ((self._value - offset) << shift) | (self._ahead >> self._ahead_bits) & ((1 << shift) - 1)
-        self._low = ((self._low + offset) << shift) & _MASK
-        self._range = width << shift
+        return self._position - self._start + _missing_bits(self._range)
 
     def decode_below(self, bound: int) -> int:
         """One of `bound` numbers of equal probability."""
-        value = self.target(total=bound)
-        self.consume(value, 1, total=bound)
+        if not 1 <= bound <= MAX_TOTAL:
+            raise ValueError(_describe(0, 1, bound))
+        unit = self._range // bound
+        value = min(self._value // unit, bound - 1)
+        offset = unit * value
+        self._narrow(offset, unit if value < bound - 1 else self._range - offset)
         return value
+
+    def decide(self, first: int, second: int) -> int:
+        """0 or 1, whose probabilities are as these sizes."""
+        total = first + second
+        if first < 1 or second < 1 or total > MAX_TOTAL:
+            raise ValueError(_describe(first, second, total))
+        offset = self._range // total * first
+        if self._value < offset:
+            self._narrow(0, offset)
+            return 0
+        self._narrow(offset, self._range - offset)
+        return 1
+
+    def find(self, starts: Sequence[int]) -> int:
+        """Which symbol is next, of those that own [starts[i], starts[i + 1]); the first start is 0, the last the total."""
+        total = starts[-1]
+        if starts[0] != 0 or not 1 <= total <= MAX_TOTAL:
+            raise ValueError(_describe(starts[0], 1, total))
+        unit = self._range // total
+        place = bisect_right(starts, min(self._value // unit, total - 1)) - 1
+        offset, end = unit * starts[place], starts[place + 1]
+        self._narrow(offset, unit * end - offset if end < total else self._range - offset)
+        return place
 
     def finish(self) -> None:
         """Consume the terminating bits, and refuse bits inside the final interval that are not its code word.
@@ -142,11 +148,41 @@ class ArithmeticDecoder:
         Such bits exist because the cell that they name may stick out of the interval; only the encoder's cell is
         sure to fit, and accepting others would give one sequence two spellings.
         """
-        tail = _termination(self._low, self._range)
-        self._reader.skip(tail)
+        reader = self._reader
+        reader.position = self._position
+        low = (reader.look(reader.position, width=PRECISION) - self._value) & _MASK
+        tail = _termination(low, self._range)
+        reader.skip(tail)
         grain = PRECISION - tail
-        if (self._low + self._value) >> grain != -(-self._low >> grain):
+        if (low + self._value) >> grain != -(-low >> grain):
             raise CorruptMessageError("the message ends in bits that no encoder writes; get an unaltered copy of the file")
+
+    @property
+    def _position(self) -> int:
+        """Where the window begins."""
+        return self._end_of_ahead - self._ahead_bits
+
+    def _narrow(self, offset: int, width: int) -> None:
+        """Go on in [low + offset, low + offset + width)."""
+        shift = PRECISION - width.bit_length()
+        if shift <= 0:
+            self._value -= offset
+            self._range = width
+            return
+        if shift > self._ahead_bits:
+            self._look_ahead(shift)
+        self._ahead_bits -= shift
+        self._value = ((self._value - offset) << shift) | (self._ahead >> self._ahead_bits) & ((1 << shift) - 1)
+        self._range = width << shift
+
+    def _look_ahead(self, needed: int) -> None:
+        reader, position = self._reader, self._position
+        if needed > reader.num_bits - position:
+            reader.position = position
+            reader.skip(needed)  # says what is missing
+        self._ahead_bits = min(_AHEAD_BITS, reader.num_bits - position)
+        self._ahead = reader.look(position + PRECISION, width=self._ahead_bits)
+        self._end_of_ahead = position + self._ahead_bits
 
 
 def _describe(start: int, size: int, total: int) -> str:

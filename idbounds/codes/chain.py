@@ -58,17 +58,14 @@ class Chain:
     def decode(self, coder: ArithmeticDecoder) -> int:
         """Read one integer. Raises CorruptMessageError beyond `MAX_MAGNITUDE`."""
         magnitude = self._decode_magnitude(coder)
-        return -magnitude if magnitude and coder.decode_below(2) else magnitude
+        return -magnitude if magnitude and coder.decide(1, 1) else magnitude
 
     def _decode_magnitude(self, coder: ArithmeticDecoder) -> int:
         for level in range(NUM_LEVELS):
             stop, larger = self._stop[level], self._larger[level]
-            total = stop + larger
-            if coder.target(total=total) < stop:
-                coder.consume(0, stop, total=total)
+            if not coder.decide(stop, larger):
                 self._stop[level] = stop + 2
                 return level
-            coder.consume(stop, larger, total=total)
             self._larger[level] = larger + 2
         return NUM_LEVELS - 1 + decode_gamma(coder)
 
@@ -84,11 +81,11 @@ def encode_gamma(number: int, coder: ArithmeticEncoder) -> None:
 def decode_gamma(coder: ArithmeticDecoder) -> int:
     """Read an integer from 1 to `MAX_EXCESS`. Raises CorruptMessageError for a larger one."""
     zeros = 0
-    while not coder.decode_below(2):
+    while not coder.decide(1, 1):
         zeros += 1
         if zeros >= MAX_EXCESS.bit_length():
             raise CorruptMessageError(f"a coefficient lies beyond {MAX_MAGNITUDE}; get an unaltered copy of the file")
     number = 1
     for _ in range(zeros):
-        number = number << 1 | coder.decode_below(2)
+        number = number << 1 | coder.decide(1, 1)
     return number

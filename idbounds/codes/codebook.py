@@ -56,10 +56,7 @@ class Codebook(Code):
         weights = [1] * num_entries
         indices = []
         for _ in range(d):
-            ends = list(accumulate(weights))
-            point = coder.target(total=ends[-1])
-            index = next(i for i, end in enumerate(ends) if point < end)
-            coder.consume(ends[index] - weights[index], weights[index], total=ends[-1])
+            index = coder.find((0, *accumulate(weights)))
             weights[index] += 2
             indices.append(index)
         return entries[indices].astype(np.int64)

@@ -6,7 +6,6 @@ have, in order, the frequencies 1 + floor(v_|x| (2^24 - 512 / m) / sum v), and t
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from itertools import accumulate
 
 from idbounds.codes.arithmetic import ArithmeticDecoder, ArithmeticEncoder
@@ -33,7 +32,4 @@ class Coset:
 
     def decode(self, coder: ArithmeticDecoder) -> int:
         """Read a member."""
-        starts = self._starts
-        place = bisect_right(starts, coder.target(total=starts[-1])) - 1
-        coder.consume(starts[place], starts[place + 1] - starts[place], total=starts[-1])
-        return self._members[place]
+        return self._members[coder.find(self._starts)]

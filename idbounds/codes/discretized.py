@@ -17,7 +17,6 @@ Symbol 256 is a magnitude of 256 or more, whose excess over 255 follows in Elias
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -60,11 +59,10 @@ class Discretized(Code):
         starts = frequencies(coder.decode_below(NUM_SCALES), self.power).starts
         values = []
         for _ in range(d):
-            magnitude = bisect_right(starts, coder.target(total=TOTAL)) - 1
-            coder.consume(starts[magnitude], starts[magnitude + 1] - starts[magnitude], total=TOTAL)
+            magnitude = coder.find(starts)
             if magnitude == NUM_MAGNITUDES:
                 magnitude += decode_gamma(coder) - 1
-            values.append(-magnitude if magnitude and coder.decode_below(2) else magnitude)
+            values.append(-magnitude if magnitude and coder.decide(1, 1) else magnitude)
         return np.array(values, dtype=np.int64)
 
     def _best_scale(self, values: NDArray[np.int64]) -> int:

@@ -56,7 +56,7 @@ class Enumerative(Code):
             left = [index for index in left if magnitudes[index] > level]
         for index in left:
             magnitudes[index] = NUM_LEVELS - 1 + decode_gamma(coder)
-        return np.array([-m if m and coder.decode_below(2) else m for m in magnitudes], dtype=np.int64)
+        return np.array([-m if m and coder.decide(1, 1) else m for m in magnitudes], dtype=np.int64)
 
 
 def encode_subset(chosen: list[int], coder: ArithmeticEncoder) -> None:
@@ -74,8 +74,8 @@ def decode_subset(places: int, ones: int, coder: ArithmeticDecoder) -> list[int]
     """The inverse of `encode_subset`."""
     chosen = []
     for left in range(places, 0, -1):
-        bit = int(coder.target(total=left) >= left - ones)
-        coder.consume(*((left - ones, ones) if bit else (0, left - ones)), total=left)
+        # Where all that are left are 0, or all 1, nothing is written.
+        bit = coder.decide(left - ones, ones) if 0 < ones < left else int(ones > 0)
         ones -= bit
         chosen.append(bit)
     return chosen

@@ -148,7 +148,4 @@ def _encode_bit(bit: int, frequency: int, coder: ArithmeticEncoder) -> None:
 
 
 def _decode_bit(frequency: int, coder: ArithmeticDecoder) -> int:
-    bit = int(coder.target(total=TOTAL) >= frequency)
-    start, size = (frequency, TOTAL - frequency) if bit else (0, frequency)
-    coder.consume(start, size, total=TOTAL)
-    return bit
+    return coder.decide(frequency, TOTAL - frequency)

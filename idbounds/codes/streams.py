@@ -168,10 +168,7 @@ class Prior(Generic[T]):
 
     def decode(self, coder: ArithmeticDecoder) -> T:
         """Read a choice."""
-        point = coder.target(total=self._starts[-1])
-        index = next(i for i in range(len(self.options)) if point < self._starts[i + 1])
-        coder.consume(self._starts[index], self._starts[index + 1] - self._starts[index], total=self._starts[-1])
-        return self.options[index]
+        return self.options[coder.find(self._starts)]
 
 
 class _Account:
