@@ -33,7 +33,7 @@ with atheris.instrument_imports(include=["idbounds"]):
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "fuzz"
 #: Of one input: MiB, bytes (honest files here have some kilobytes), and seconds by the clock, so many that a busy machine is
 #: taken for no hang; processor time is what is held to `SECONDS`.
-LIMITS = ("-rss_limit_mb=2048", "-max_len=16384", "-timeout=600")
+LIMITS = ("-rss_limit_mb=2048", "-max_len=16384", "-timeout=600", "-report_slow_units=600")
 SECONDS = 10
 #: A whole input is the three files with this between them: no JSON has it, and a message ends the input.
 SEPARATOR = b"\x00<file>\x00"
