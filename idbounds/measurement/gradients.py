@@ -16,7 +16,7 @@ from idbounds.measurement.tasks import LearningTask
 
 #: Graphs of one training: each keeps its inputs, and a capture takes as long as many steps. Batches of texts have as many
 #: shapes as there are lengths of the longest one; what comes after these is computed.
-MOST_GRAPHS = 64
+_MOST_GRAPHS = 64
 #: So many parts of some shapes are computed before they are captured.
 _COMPUTED = 2
 
@@ -66,7 +66,7 @@ class CapturedGradients(Gradients):
         """As `Gradients.add`."""
         shapes = _shapes(part)
         if shapes not in self._graphs:
-            if self._computed[shapes] < _COMPUTED or len(self._graphs) == MOST_GRAPHS:
+            if self._computed[shapes] < _COMPUTED or len(self._graphs) == _MOST_GRAPHS:
                 self._computed[shapes] += 1
                 return super().add(part, share)
             self._graphs[shapes] = self._captured(part)

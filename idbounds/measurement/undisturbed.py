@@ -20,10 +20,5 @@ def undisturbed(device: torch.device) -> Iterator[None]:
         yield
 
 
-def is_capturing(like: Tensor) -> bool:
-    """Whether what is done with a tensor is being captured in a CUDA graph, so that nobody can look at its numbers."""
-    return like.is_cuda and torch.cuda.is_current_stream_capturing()
-
-
 def _as_it_is(saved: Tensor) -> Tensor:
     return saved

@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from idbounds.measurement.undisturbed import is_capturing, undisturbed
+from idbounds.measurement.undisturbed import undisturbed
+from idbounds.projections.compiled import is_capturing
 from idbounds.projections.point import Point, Write
 
 
@@ -69,11 +70,11 @@ class KeptWeights:
             with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
                 self._coordinates = coordinates.clone()
             self._kept.clear()  # the model may have moved to another device
-        elif self._is_captured if is_capturing(coordinates) else torch.equal(known, coordinates):
+        elif self._is_captured if is_capturing(coordinates.device) else torch.equal(known, coordinates):
             return
         else:
             known.copy_(coordinates)
-        self._is_captured = is_capturing(coordinates)
+        self._is_captured = is_capturing(coordinates.device)
         for kept in self._kept.values():
             kept.stamp = None
 

@@ -43,6 +43,11 @@ def kernels_for(like: Tensor) -> Kernels | None:
     return cast("Kernels | None", _module_for(like.device, _KERNELS))
 
 
+def is_capturing(device: torch.device) -> bool:
+    """Whether what is launched on a device is being captured in a CUDA graph: then nobody can look at its numbers."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def transforms_for(like: Tensor) -> Transforms | None:
     """The transforms for a tensor's device, or None for the path through torch."""
     return cast("Transforms | None", _module_for(like.device, _TRANSFORMS))

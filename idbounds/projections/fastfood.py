@@ -16,10 +16,10 @@ from idbounds.projections import sign_patterns
 from idbounds.projections.compiled import kernels_for
 from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.hadamard import walsh_hadamard
-from idbounds.projections.sign_patterns import PATTERNS, QUAD
+from idbounds.projections.sign_patterns import PATTERNS
 from idbounds.projections.table import VARIANTS, TableProjection
 from idbounds.projections.tiles import MixingTile, mixing_tile
-from idbounds.projections.units import COLUMNS, LINES
+from idbounds.projections.units import COLUMNS, LINES, QUAD
 
 
 class Fastfood(TableProjection):

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from idbounds.projections.hadamard import walsh_hadamard
-from idbounds.projections.units import COLUMNS, LINES
+from idbounds.projections.units import COLUMNS, LINES, QUAD
 
-QUAD = 4
 PATTERNS = 1 << QUAD
 #: Numbers of the largest table of patterns, 2 MiB in float32: one that leaves a core's caches costs what it saves.
 _MOST_NUMBERS = 2**19

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from idbounds.projections.hadamard import WalshHadamard
+from idbounds.projections.units import QUAD
 
 
 class _Kept(threading.local):
@@ -44,7 +45,7 @@ class MixingTile:
         self.values = tile(units, lines, columns, like=like, use="mixed")
         self.flat = self.values.view(units, -1)
         spare = tile(units, lines, columns, like=like, use="spare")
-        self._hadamard, self._last_stages = WalshHadamard(self.values, spare), WalshHadamard(self.values, spare, half=4)
+        self._hadamard, self._last_stages = WalshHadamard(self.values, spare), WalshHadamard(self.values, spare, half=QUAD)
 
     def sign(self, source: Tensor, signs: Tensor) -> Tensor:
         """`source`, of the tile's shape, with each line times its sign, (units, lines), into `values`."""

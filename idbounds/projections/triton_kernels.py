@@ -23,6 +23,7 @@ import triton.language as tl
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
+from idbounds.projections.compiled import is_capturing
 from idbounds.projections.triton_hadamard import hadamard
 from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
@@ -84,7 +85,7 @@ def _plan_for(ranges: _Ranges, unit: int, units: int, device: torch.device) -> _
 
     What is made while a graph is captured has its numbers in the graph's replays only, and belongs to it.
     """
-    return (_plan if _is_captured(device) else _kept_plan)(ranges, unit, units, device)
+    return (_plan if is_capturing(device) else _kept_plan)(ranges, unit, units, device)
 
 
 def _plan(ranges: _Ranges, unit: int, units: int, device: torch.device) -> _Plan:
@@ -149,14 +150,10 @@ _READ_BY_GRAPHS: list[Tensor] = []
 
 def _on(device: torch.device, numbers: Tensor) -> Tensor:
     """Numbers on a device. While a graph is captured only pinned memory can be copied, and it must stay."""
-    if _is_captured(device):
+    if is_capturing(device):
         numbers = numbers.pin_memory()
         _READ_BY_GRAPHS.append(numbers)
     return numbers.to(device, non_blocking=True)
-
-
-def _is_captured(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 @triton.jit

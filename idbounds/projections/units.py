@@ -14,6 +14,8 @@ RUN = 32
 #: Where they are mixed, a unit is 32 lines of so many numbers, each line with a sign: 8 KiB in float32, so that a unit stays in
 #: the first-level cache.
 LINES, COLUMNS = SIGNS, 64
+#: So many lines are mixed by the first two of the five stages that mix 32.
+QUAD = 4
 
 
 class Tensorwise(NamedTuple):

@@ -6,25 +6,18 @@ import torch
 from graphs_on_a_cpu import Captures, Graph
 from small_models import mixed
 from torch import nn
+from training_settings import fit
 
 from idbounds.core.errors import ConfigError
-from idbounds.core.values import TrainingSpec
 from idbounds.measurement import Subspace, weights
 from idbounds.measurement.batches import Arrays
 from idbounds.measurement.gradients import CapturedGradients, Gradients
 from idbounds.measurement.precision import Precision
 from idbounds.measurement.tasks import TASKS
-from idbounds.measurement.training import train
 from idbounds.projections.compiled import SWITCH
 
 ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 TASK = TASKS["image_classification"]
-
-
-def settings(**options):
-    return TrainingSpec(
-        learning_rates=(1.0,), full_learning_rates=(1.0,), batch_size=8, steps=30, quantization_steps=1, **options
-    )
 
 
 def data(n):
@@ -38,10 +31,7 @@ def trained(options, *, memory="keep", dropout=0.0):
     model = nn.Sequential(mixed(), nn.Dropout(dropout))
     subspace = Subspace(model, dim=30, memory=memory).cuda()
     # 37 examples in batches of 8: the last batch of each round has another shape, and every batch two parts.
-    loss = train(
-        subspace, [subspace.theta_d], data=data(37), learning_rate=0.3, steps=40, seed=1,
-        settings=settings(**options), task=TASK, validation=data(20),
-    )  # fmt: skip
+    loss = fit(subspace, data=data(37), rate=0.3, steps=40, seed=1, options=options, task=TASK, validation=data(20))
     return loss, subspace.theta_d.detach().cpu(), subspace(data(20).inputs.cuda()).detach().cpu()
 
 
@@ -78,10 +68,7 @@ class _LooksAtItsNumbers(nn.Module):
 def test_a_step_that_cannot_be_captured_is_refused():
     subspace = Subspace(_LooksAtItsNumbers(), dim=30).cuda()
     with pytest.raises(ConfigError, match=r"cannot be captured \(.*\); set cuda_graphs = false"):
-        train(
-            subspace, [subspace.theta_d], data=data(16), learning_rate=0.3, steps=4, seed=1,
-            settings=settings(cuda_graphs=True), task=TASK,
-        )  # fmt: skip
+        fit(subspace, data=data(16), rate=0.3, steps=4, seed=1, options={"cuda_graphs": True}, task=TASK)
     assert torch.isfinite(subspace(data(4).inputs.cuda())).all()
     assert nn.Dropout(0.5)(torch.ones(1000, device="cuda")).std() > 0, "what is random still can be drawn"
 
@@ -144,7 +131,4 @@ def test_the_logic_of_replays_on_a_cpu(captures, memory, between):
 def test_they_need_a_cuda_device():
     subspace = Subspace(mixed(), dim=30)
     with pytest.raises(ConfigError, match="cuda_graphs needs a CUDA device, the model is on cpu; set cuda_graphs = false"):
-        train(
-            subspace, [subspace.theta_d], data=data(16), learning_rate=0.3, steps=4, seed=1,
-            settings=settings(cuda_graphs=True), task=TASK,
-        )  # fmt: skip
+        fit(subspace, data=data(16), rate=0.3, steps=4, seed=1, options={"cuda_graphs": True}, task=TASK)
