@@ -160,29 +160,33 @@ class Kronecker(Projection):
         """Rows [first, first + count) of A, those of the terms side by side: (count, terms c₁)."""
         if self.options["orthonormal"]:
             return self._orthonormal_factors(name)[0][first : first + count].to(like, copy=True)
-        return _on(self._left_entries(name, first, count), like)
+        return self._left_entries(name, first, count).to(like)
 
     def _right(self, name: str, *, like: Tensor) -> Tensor:
         """B of each term: (terms, r₂, c₂)."""
         if self.options["orthonormal"]:
             return self._orthonormal_factors(name)[1].to(like)
-        return _on(self._right_entries(name), like)
+        return self._right_entries(name).to(like)
 
-    def _left_entries(self, name: str, first: int, count: int) -> NDArray[np.float32]:
-        width = self.terms * self.shapes(name).c1
-        stream = Stream(seed=self.spec.seed, purpose="kronecker/left", name=name)
-        return stream.normal(first * width, count * width).reshape(count, width)
+    def _left_entries(self, name: str, first: int, count: int) -> Tensor:
+        return self._gaussians("left", name, first, count, self.terms * self.shapes(name).c1)
 
-    def _right_entries(self, name: str) -> NDArray[np.float32]:
+    def _right_entries(self, name: str) -> Tensor:
         _, c2, _, r2 = self.shapes(name)
-        stream = Stream(seed=self.spec.seed, purpose="kronecker/right", name=name)
-        return stream.normal(0, self.terms * r2 * c2).reshape(self.terms, r2, c2)
+        return self._gaussians("right", name, 0, self.terms, r2, c2)
+
+    def _gaussians(self, purpose: str, name: str, first: int, *shape: int) -> Tensor:
+        """Entries of a factor, from its row `first` on, in memory of torch's: numpy's may lack its alignment."""
+        made = torch.empty(shape)
+        stream = Stream(seed=self.spec.seed, purpose=f"kronecker/{purpose}", name=name)
+        stream.normal(first * math.prod(shape[1:]), made.numel(), out=made.view(-1).numpy())
+        return made
 
     def _orthonormal_factors(self, name: str) -> tuple[Tensor, Tensor]:
         if name not in self._orthonormal:
             # The columns of all A together, so that the terms are orthogonal to one another too.
-            left = orthogonalised(self._left_entries(name, 0, self.shapes(name).r1))
-            right = np.stack([orthogonalised(entries) for entries in self._right_entries(name)])
+            left = orthogonalised(self._left_entries(name, 0, self.shapes(name).r1).numpy())
+            right = np.stack([orthogonalised(entries) for entries in self._right_entries(name).numpy()])
             self._orthonormal[name] = (torch.from_numpy(left), torch.from_numpy(right))
         return self._orthonormal[name]
 
@@ -220,8 +224,3 @@ def _column_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
         values[: len(values) - half] += values[half:]
         values = values[:half]
     return values
-
-
-def _on(entries: NDArray[np.float32], like: Tensor) -> Tensor:
-    """A copy with the alignment that torch gives, which numpy's memory may lack."""
-    return torch.tensor(entries, dtype=like.dtype, device=like.device)

@@ -23,6 +23,14 @@ def test_any_slice_has_the_bits_of_the_whole(stream, kind, start, length, cut):
     np.testing.assert_array_equal(whole, np.concatenate([read(start, cut), read(start + cut, length - cut)]))
 
 
+@given(stream=streams, start=st.integers(0, 2**50), more=st.integers(0, 5))
+def test_more_normals_than_are_made_at_once_take_the_atoms_of_their_words(stream, start, more):
+    given = np.full(2**16 + more, np.nan, dtype=np.float32)
+    drawn = stream.normal(start, given.size, out=given)
+    assert drawn is given
+    np.testing.assert_array_equal(drawn, gaussian_atoms()[stream.uint16(start, given.size)])
+
+
 @given(stream=streams, start=st.integers(0, 1000), size=st.integers(1, 200))
 def test_permutations_are_permutations(stream, start, size):
     assert sorted(stream.permutation(start, size)) == list(range(size))

@@ -49,7 +49,7 @@ def test_one_tensor_alone_has_both_factors_high_enough_for_full_rank(d, extra):
 def test_an_entry_is_one_product_of_entries_of_the_factors(dtype):
     P = projection("kronecker", d=30, D=1000, seed=4)
     c1, c2, r1, r2 = P.shapes("")
-    left, right = P._left_entries("", 0, r1).astype(dtype), P._right_entries("")[0].astype(dtype)
+    left, right = P._left_entries("", 0, r1).numpy().astype(dtype), P._right_entries("")[0].numpy().astype(dtype)
     # Scalar by scalar: no sums, so no BLAS can change a bit.
     scaled = (right * dtype(P.scale(""))).astype(dtype)
     entries = (left[:, None, :, None] * scaled[None, :, None, :]).reshape(r1 * r2, c1 * c2)[:1000, :30]
@@ -59,7 +59,7 @@ def test_an_entry_is_one_product_of_entries_of_the_factors(dtype):
 def test_rows_are_those_of_the_kronecker_product_of_the_docstring():
     P = projection("kronecker", d=23, D=777, seed=1, terms=2)
     c1, c2, r1, _ = P.shapes("")
-    left, right = P._left_entries("", 0, r1).astype(float), P._right_entries("").astype(float)
+    left, right = P._left_entries("", 0, r1).numpy().astype(float), P._right_entries("").numpy().astype(float)
     w, (order, signs) = gaussian(23).numpy(), (P._order.numpy(), np.sign(P._signs.numpy()))
     image = np.zeros(777)
     for term, vector in enumerate((w, signs * w[order])):
