@@ -171,7 +171,7 @@ class Fastfood(TableProjection):
     def _make_mixer(self, variant: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         stream, m = self._stream("mixers", str(variant)), self.block
         words = stream.words(0, 3 * m)
-        signs = 1.0 - 2.0 * (words[: 2 * m] & np.uint64(1)).astype(np.float64)
+        signs = 1 - 2 * (words[: 2 * m] & np.uint64(1)).astype(np.int8)
         return signs[:m], np.argsort(words[2 * m :], kind="stable"), signs[m:]
 
 
