@@ -58,7 +58,10 @@ _KERNELS = {
     "cpu": ("numba", "idbounds.projections.numba_kernels"),
     "cuda": ("triton", "idbounds.projections.triton_kernels"),
 }
-_TRANSFORMS = {"cuda": ("triton", "idbounds.projections.triton_hadamard")}
+_TRANSFORMS = {
+    "cpu": ("numba", "idbounds.projections.numba_hadamard"),
+    "cuda": ("triton", "idbounds.projections.triton_hadamard"),
+}
 
 
 def _module_for(device: torch.device, modules: dict[str, tuple[str, str]]) -> Any:

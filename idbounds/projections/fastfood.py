@@ -36,7 +36,7 @@ class Fastfood(TableProjection):
     Scale: every row has E<v, w>² = ||w||²; V^T V = I on w, so P^T P = I where every tensor is whole blocks.
     Cost: 5 additions and a sign flip a weight each way, in 2^18 rows at a time; through torch on a CPU, for d up to 2048 and
         8 million weights or more, 3 additions, the other two and the signs being chosen from a table of 2 MiB. One 64-bit hash
-        serves 2048 weights; 16 transforms of length m for each product; 48 m + 16 max(m, 2048) numbers of state.
+        serves 2048 weights; 16 transforms of length m for each product; 64 m + 16 max(m, 2048) numbers of state.
     Randomness: streams ``fastfood/mixers`` and ``fastfood/columns`` (by variant), ``fastfood/segments`` and
         ``fastfood/signs`` (by tensor). Additions in a fixed order and one multiplication, so P w has the same bits on every
         device.
@@ -76,7 +76,7 @@ class Fastfood(TableProjection):
         mixers = self._mixers_like(w)
         values = torch.nn.functional.pad(w, (0, self.block - self.d)).unsqueeze(1) * mixers.first_signs
         values = walsh_hadamard(values.unsqueeze(0))[0]
-        values = values.gather(0, mixers.permutations).mul_(mixers.second_signs)
+        values = _permuted(values, mixers.permutations).mul_(mixers.second_signs)
         values = walsh_hadamard(values.view(LINES, -1, VARIANTS)).div_(mixers.root)
         lines = values.permute(2, 0, 1).unsqueeze(2) * mixers.column_signs
         return lines.view(VARIANTS, LINES, self.groups, COLUMNS).transpose(1, 2).reshape(-1, self.unit)
@@ -87,8 +87,7 @@ class Fastfood(TableProjection):
         blocks = lines.reshape(VARIANTS, LINES, self._repeats, -1) * mixers.column_signs
         values = walsh_hadamard(blocks.sum(2).permute(1, 2, 0).contiguous())
         values = values.view(self.block, VARIANTS).mul_(mixers.second_signs)
-        values = torch.empty_like(values).scatter_(0, mixers.permutations, values)
-        values = walsh_hadamard(values.unsqueeze(0))[0].mul_(mixers.first_signs)
+        values = walsh_hadamard(_permuted(values, mixers.inverses).unsqueeze(0))[0].mul_(mixers.first_signs)
         return values[: self.d].sum(1).div_(mixers.root)
 
     def _empty_table(self, like: Tensor) -> Tensor:
@@ -155,12 +154,13 @@ class Fastfood(TableProjection):
         key = (vector.device, vector.dtype)
         if key not in self._mixers:
             made = [self._make_mixer(variant) for variant in range(VARIANTS)]
-            first, permutations, second = (np.stack(parts, axis=1) for parts in zip(*made, strict=True))
+            first, permutations, inverses, second = (np.stack(parts, axis=1) for parts in zip(*made, strict=True))
             numbers = self.groups * self.unit
             columns = [fair_signs(self._stream("columns", str(variant)), 0, numbers) for variant in range(VARIANTS)]
             self._mixers[key] = _Mixers(
                 first_signs=torch.from_numpy(first).to(vector),
-                permutations=torch.from_numpy(permutations).to(vector.device),
+                permutations=_places(permutations).to(vector.device),
+                inverses=_places(inverses).to(vector.device),
                 second_signs=torch.from_numpy(second).to(vector),
                 column_signs=torch.from_numpy(np.stack(columns).reshape(VARIANTS, LINES, self._repeats, -1)).to(vector),
                 # A tensor: by a plain number torch divides on some devices, and multiplies on others.
@@ -168,22 +168,39 @@ class Fastfood(TableProjection):
             )
         return self._mixers[key]
 
-    def _make_mixer(self, variant: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _make_mixer(self, variant: int) -> tuple[np.ndarray, ...]:
+        """S₁, Π, its inverse, S₂."""
         stream, m = self._stream("mixers", str(variant)), self.block
         words = stream.words(0, 3 * m)
         signs = 1 - 2 * (words[: 2 * m] & np.uint64(1)).astype(np.int8)
-        return signs[:m], np.argsort(words[2 * m :], kind="stable"), signs[m:]
+        permutation = np.argsort(words[2 * m :], kind="stable")
+        return signs[:m], permutation, np.argsort(permutation), signs[m:]
 
 
 def _tile(units: range, like: Tensor) -> MixingTile:
     return mixing_tile(len(units), LINES, COLUMNS, like=like)
 
 
+def _places(rows: NDArray[np.int64]) -> Tensor:
+    """For columns (m, 16) of row numbers, where those numbers of a matrix (m, 16) are in its memory."""
+    m, variants = rows.shape
+    return torch.from_numpy((rows * variants + np.arange(variants)).astype(np.int32).reshape(m * variants))
+
+
+def _permuted(values: Tensor, places: Tensor) -> Tensor:
+    """Each column in an order of its own: `gather`, in half the time."""
+    return values.view(-1).index_select(0, places).view(values.shape)
+
+
 class _Mixers(NamedTuple):
-    """One column for each variant, (m, 16); S as the lines of the table, (16, 32, repeats, m / 32); the square root of m."""
+    """One column for each variant, (m, 16); S as the lines of the table, (16, 32, repeats, m / 32); the square root of m.
+
+    Of the permutations and their inverses the places in memory of what goes to each place, (16 m,).
+    """
 
     first_signs: Tensor
     permutations: Tensor
+    inverses: Tensor
     second_signs: Tensor
     column_signs: Tensor
     root: Tensor

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from idbounds.projections import projection
 from idbounds.projections.compiled import SWITCH, kernels_for
+from idbounds.projections.hadamard import walsh_hadamard
 from idbounds.testing.projection_suite import gaussian
 
 pytest.importorskip("numba", reason="the compiled path needs numba (extra fast)")
@@ -65,6 +66,27 @@ def test_adjoints_agree_to_rounding(family, dtype, d, start, length):
     compiled, through_torch = both_paths(lambda: P.adjoint_rows(g, start=start))
     tolerance = 64 * torch.finfo(dtype).eps * max(float(g.norm()), 1e-30) * P.scale("") * P.d**0.5
     torch.testing.assert_close(compiled, through_torch, rtol=0, atol=tolerance)
+
+
+@given(
+    dtype=DTYPES,
+    batch=st.integers(0, 3),
+    size=st.integers(0, 9).map(lambda power: 1 << power),
+    columns=st.integers(1, 70),
+    seed=st.integers(0, 2**32),
+)
+def test_transforms_have_the_same_bits(dtype, batch, size, columns, seed):
+    values = torch.randn(batch, size, columns, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    values[:, ::3] *= 0  # of both signs
+    compiled, through_torch = both_paths(lambda: walsh_hadamard(values.clone()))
+    assert torch.equal(compiled, through_torch)
+    assert torch.equal(torch.signbit(compiled), torch.signbit(through_torch))
+
+
+def test_a_transform_longer_than_what_is_made_at_once_has_the_same_bits():
+    values = torch.randn(2, 2**15, 3, generator=torch.Generator().manual_seed(0))
+    compiled, through_torch = both_paths(lambda: walsh_hadamard(values.clone()))
+    assert torch.equal(compiled, through_torch)
 
 
 @pytest.mark.parametrize("family", ["fastfood", "one_hot", "signed_permutation"])

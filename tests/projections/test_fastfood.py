@@ -10,6 +10,7 @@ from scipy.linalg import hadamard
 
 from idbounds.projections import projection
 from idbounds.projections.hadamard import walsh_hadamard, walsh_hadamard_of_a_vector
+from idbounds.projections.table import VARIANTS
 from idbounds.testing.projection_suite import ProjectionSuite, gaussian
 
 
@@ -48,7 +49,7 @@ def test_a_block_is_the_product_that_its_docstring_states():
     fresh = np.kron(1.0 - 2.0 * P.bits("", range(1)), np.ones(m // 32))
     first, second = mixers.first_signs[:, variant].numpy(), mixers.second_signs[:, variant].numpy()
     columns = mixers.column_signs[variant].numpy().reshape(-1)
-    permutation = np.eye(m)[mixers.permutations[:, variant].numpy()]
+    permutation = np.eye(m)[mixers.permutations.view(m, VARIANTS)[:, variant].numpy() // VARIANTS]
     left, middle = np.kron(hadamard(32), np.eye(m // 32)), np.kron(np.eye(32), hadamard(m // 32))
     # Without the signs between them the two are Fastfood's own last factor.
     np.testing.assert_array_equal(left @ middle, hadamard(m))
