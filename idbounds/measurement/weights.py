@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,9 @@ from torch import Tensor
 from idbounds.measurement.undisturbed import undisturbed
 from idbounds.projections.compiled import is_capturing
 from idbounds.projections.point import Point, Write
+
+#: On a CPU tensors with more numbers are made one by one, each just before its use, for which a cache still has it.
+_MOST_ON_A_CPU = 2**15
 
 
 class Weights(Protocol):
@@ -62,10 +66,11 @@ class KeptWeights:
         self._is_captured = False
         self._points: Mapping[str, Point] = {}
         self._kept: dict[tuple[str, torch.dtype], _Kept] = {}
+        self._stale: dict[Point, list[tuple[str, _Kept]]] | None = None
 
     def begin(self, coordinates: Tensor, points: Mapping[str, Point]) -> None:
         """By value, not by version: an optimizer that writes through `.data` leaves no other trace."""
-        self._points, known = points, self._coordinates
+        self._points, self._stale, known = points, None, self._coordinates
         if known is None or (known.shape, known.device) != (coordinates.shape, coordinates.device):
             with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
                 self._coordinates = coordinates.clone()
@@ -99,18 +104,26 @@ class KeptWeights:
         return point.held(kept.memory, name=name)
 
     def _fill(self, point: Point, name: str, kept: _Kept) -> None:
-        """Write θ of a tensor; on a GPU also of others at the same point that were used before: one launch serves all."""
+        """Write θ of a tensor, and of others at the same point that were used before: on a GPU one launch serves all."""
         filled, device = [(name, kept)], kept.memory.device
-        if device.type != "cpu":
-            stale = ((one, other) for (one, _), other in self._kept.items() if other.stamp is None and other.is_used)
-            here = ((one, other) for one, other in stale if other.memory.device == other.theta_0.device == device)
-            filled += [(one, other) for one, other in here if self._points[one] is point and other is not kept]
+        if kept.memory.numel() <= _most_made_together(device):
+            alike = ((one, other) for one, other in self._stale_at(point) if other.stamp is None and other is not kept)
+            filled += [(one, other) for one, other in alike if other.memory.device == other.theta_0.device == device]
         with undisturbed(device):
             point.write_all([Write(one, other.memory, other.theta_0) for one, other in filled])
         # Compiled code writes to memory behind autograd's back.
         torch.autograd.graph.increment_version([other.memory for _, other in filled])
         for _, other in filled:
             other.stamp, other.is_used = _stamp(other.memory, other.theta_0), False
+
+    def _stale_at(self, point: Point) -> list[tuple[str, _Kept]]:
+        """What is to be made with the first tensor at a point: sorted out once a pass, and handed out once."""
+        if self._stale is None:
+            self._stale = {}
+            for (name, _), kept in self._kept.items():
+                if kept.stamp is None and kept.is_used and kept.memory.numel() <= _most_made_together(kept.memory.device):
+                    self._stale.setdefault(self._points[name], []).append((name, kept))
+        return self._stale.pop(point, [])
 
     @contextmanager
     def during_forward(self) -> Iterator[None]:
@@ -119,7 +132,12 @@ class KeptWeights:
         try:
             yield
         finally:
-            self._points = {}  # they hold autograd's graph
+            self._points, self._stale = {}, None  # they hold autograd's graph
+
+
+def _most_made_together(device: torch.device) -> float:
+    """So many numbers a tensor has at most that is made with others."""
+    return _MOST_ON_A_CPU if device.type == "cpu" else math.inf
 
 
 def _stamp(memory: Tensor, theta_0: Tensor) -> _Stamp:

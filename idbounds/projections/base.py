@@ -19,7 +19,7 @@ from idbounds.core.values import ProjectionSpec
 from idbounds.projections import derivatives
 from idbounds.projections.adjoint_sum import AdjointSum, Gradient
 from idbounds.projections.point import Point, Write
-from idbounds.projections.threads import run_in_parts
+from idbounds.projections.threads import one_thread, run_in_parts
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -188,8 +188,9 @@ class Projection(ABC):
 
     def _add_adjoints(self, total: Tensor | None, gradients: Sequence[Gradient], *, dtype: torch.dtype) -> Tensor:
         """`_add_adjoint_rows` of gradients, at least one, that may be of any dtype; the total has `dtype`."""
-        for g, name, start in gradients:
-            total = self._add_adjoint_rows(total, g.to(dtype), name, start)
+        with one_thread():
+            for g, name, start in gradients:
+                total = self._add_adjoint_rows(total, g.to(dtype), name, start)
         assert total is not None, "there is a gradient"
         return total
 

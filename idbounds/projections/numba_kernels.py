@@ -12,14 +12,16 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
 from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
+
+_Numbers = NDArray[Any]
 
 _MIXED = LINES * COLUMNS
 _HALF = _MIXED // 2
@@ -27,39 +29,40 @@ _HALF = _MIXED // 2
 
 def write_rows(table: Tensor, pieces: Sequence[Piece]) -> None:
     """For each piece: its rows = those of P, or base - those of P."""
-    for piece in pieces:
-        _write_piece(table, *piece)
+    entries = table.detach().numpy().reshape(-1)
+    for about, start, out, base in pieces:
+        # Torch never frees memory early again once .numpy() has shown it; FSDP does so with the weights that it has gathered.
+        _write_piece(entries, about, start, out.numpy(), None if base is None else np.from_dlpack(base))
 
 
 def add_adjoint(total: Tensor, pieces: Sequence[Piece]) -> None:
-    """For each piece: total += the transposed rows of P times the piece's."""
+    """For each piece: total += the transposed rows of P times the piece's, which may be of any dtype."""
+    entries = total.numpy().reshape(-1)
     for about, start, g, _ in pieces:
-        _add_piece(total, about, start, g)
+        _add_piece(entries, about, start, g.to(total.dtype).numpy())
 
 
-def _write_piece(table: Tensor, about: Tensorwise, start: int, out: Tensor, base: Tensor | None) -> None:
+def _write_piece(entries: _Numbers, about: Tensorwise, start: int, out: _Numbers, base: _Numbers | None) -> None:
     kernel, unit = (_write_mixed, _MIXED) if about.mixes else (_write_whole_runs, RUN)
-    entries, arguments = table.detach().numpy().reshape(-1), _arguments(about)
-    first, last = _whole_units(start, start + out.numel(), unit)
-    whole = slice(first - start, last - start)
-    # Torch never frees memory early again once .numpy() has shown it; FSDP does so with the weights that it has gathered.
-    origin = None if base is None else np.from_dlpack(base[whole])
-    kernel(entries, origin, out[whole].numpy(), first // unit, *arguments)
-    for row, part, within in _cut_units(start, start + out.numel(), unit):
-        rows = table.new_empty(unit)
-        kernel(entries, None, rows.numpy(), row // unit, *arguments)
-        torch.add(rows[within], 0, out=out[part]) if base is None else torch.sub(base[part], rows[within], out=out[part])
+    arguments, (first, last) = _arguments(about), _whole_units(start, start + out.size, unit)
+    if first < last:
+        whole = slice(first - start, last - start)
+        kernel(entries, None if base is None else base[whole], out[whole], first // unit, *arguments)
+    for row, part, within in _cut_units(start, start + out.size, unit):
+        rows = np.empty(unit, dtype=out.dtype)
+        kernel(entries, None, rows, row // unit, *arguments)
+        out[part] = rows[within] if base is None else base[part] - rows[within]
 
 
-def _add_piece(total: Tensor, about: Tensorwise, start: int, g: Tensor) -> None:
+def _add_piece(entries: _Numbers, about: Tensorwise, start: int, g: _Numbers) -> None:
     kernel, unit = (_add_mixed, _MIXED) if about.mixes else (_add_whole_runs, RUN)
-    entries, arguments = total.numpy().reshape(-1), _arguments(about)
-    first, last = _whole_units(start, start + g.numel(), unit)
-    kernel(entries, g[first - start : last - start].numpy(), first // unit, *arguments)
-    for row, part, within in _cut_units(start, start + g.numel(), unit):
-        padded = g.new_zeros(unit)
+    arguments, (first, last) = _arguments(about), _whole_units(start, start + g.size, unit)
+    if first < last:
+        kernel(entries, g[first - start : last - start], first // unit, *arguments)
+    for row, part, within in _cut_units(start, start + g.size, unit):
+        padded = np.zeros(unit, dtype=g.dtype)
         padded[within] = g[part]
-        kernel(entries, padded.numpy(), row // unit, *arguments)
+        kernel(entries, padded, row // unit, *arguments)
 
 
 def _whole_units(start: int, stop: int, unit: int) -> tuple[int, int]:

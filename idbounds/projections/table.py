@@ -21,6 +21,7 @@ from idbounds.projections.base import Projection
 from idbounds.projections.compiled import kernels_for
 from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.point import Write
+from idbounds.projections.threads import LEAST_ROWS
 from idbounds.projections.tiles import tile
 from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
@@ -131,12 +132,18 @@ class TableProjection(Projection):
             kernels.write_rows(expanded, [Piece(self.tensorwise(name), start, out, base)])
 
     def assemble_all(self, scaled: Tensor, writes: Sequence[Write]) -> None:
-        """On a GPU all at once; on a CPU the parts of each have threads of their own."""
-        kernels = None if scaled.device.type == "cpu" else kernels_for(scaled)
+        """All at once, but on a CPU what is large, whose parts have threads of their own, or in another dtype."""
+        kernels = kernels_for(scaled)
         if kernels is None:
             super().assemble_all(scaled, writes)
-        else:
-            kernels.write_rows(scaled, [Piece(self.tensorwise(name), 0, out, base) for name, out, base in writes])
+            return
+        together: list[Piece] = []
+        for one in writes:
+            if scaled.device.type != "cpu" or _is_small(one, scaled.dtype):
+                together.append(Piece(self.tensorwise(one.name), 0, one.out, one.base))
+            else:
+                super().assemble_all(scaled, [one])
+        kernels.write_rows(scaled, together)
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         return self._collected(self._add_adjoint_rows(None, g, name, start))
@@ -189,6 +196,11 @@ class TableProjection(Projection):
         if end - begin < last - first:
             piece = torch.nn.functional.pad(piece, (begin - first, last - end))
         return piece.view(len(units), self.unit)
+
+
+def _is_small(write: Write, dtype: torch.dtype) -> bool:
+    """Whether it is done by one thread, and nothing is cast."""
+    return write.out.numel() < 2 * LEAST_ROWS and all(one is None or one.dtype == dtype for one in (write.out, write.base))
 
 
 def _parts(numbers: range, size: int) -> Iterator[range]:

@@ -15,7 +15,7 @@ import torch
 _Result = TypeVar("_Result")
 
 #: Below this many rows a part, handing it to another thread costs more than it saves.
-_MIN_ROWS = 2**18
+LEAST_ROWS = 2**18
 
 
 def run_in_parts(
@@ -32,14 +32,14 @@ def run_in_parts(
     threads = torch.get_num_threads()
     ranges = _ranges(start, stop, edge, threads)
     if len(ranges) == 1:
-        with _one_thread():
+        with one_thread():
             return [part(0, start, stop)]
     futures = [_workers(threads).submit(part, number, *ends) for number, ends in enumerate(ranges)]
     return [future.result() for future in futures]
 
 
 def _ranges(start: int, stop: int, edge: int, threads: int) -> list[tuple[int, int]]:
-    count = max(1, min(threads, (stop - start) // max(_MIN_ROWS, edge)))
+    count = max(1, min(threads, (stop - start) // max(LEAST_ROWS, edge)))
     cuts = [start + (stop - start) * part // count for part in range(1, count)]
     bounds = [start, *(cut - cut % edge for cut in cuts), stop]
     return list(itertools.pairwise(bounds))
@@ -48,7 +48,7 @@ def _ranges(start: int, stop: int, edge: int, threads: int) -> list[tuple[int, i
 @lru_cache(maxsize=1)
 def _workers(threads: int) -> ThreadPoolExecutor:
     """Threads in which torch itself uses one thread, and records nothing for derivatives: each operation is then shorter."""
-    with _one_thread():
+    with one_thread():
         # Each worker reads torch's number of threads at its start, so all must have started within this block.
         all_started = threading.Barrier(threads + 1)
 
@@ -65,7 +65,7 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Within it torch uses one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

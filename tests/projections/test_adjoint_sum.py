@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from idbounds.projections import projection
+from idbounds.projections import adjoint_sum, projection
 from idbounds.projections.adjoint_sum import AdjointSum
 from idbounds.testing.projection_suite import LAYOUT, gaussian
 
@@ -28,6 +28,21 @@ def test_it_is_the_sum_of_its_parts(family, allocation):
     parts = sum(P.assemble_adjoint(g, name, 0) for name, g in zip(P.sizes, gradients, strict=True))
     torch.testing.assert_close(added, parts, rtol=1e-12, atol=1e-12)
     assert total.take() is None
+
+
+@FAMILIES
+def test_waiting_for_others_changes_no_bit(family, monkeypatch):
+    layout = (("a", 700), ("b", 2**15 + 9), ("c", 2048), ("d", 2**14), ("e", 2**14), ("f", 5), ("g", 40_000), ("h", 33))
+    P = projection(family, d=40, layout=layout, seed=3)
+    gradients = torch.split(gaussian(P.D, dtype=torch.float32), list(P.sizes.values()))
+    sums = []
+    for most in (adjoint_sum._WAITING["cpu"], 0):
+        monkeypatch.setitem(adjoint_sum._WAITING, "cpu", most)
+        total = AdjointSum(P, torch.float32)
+        for name, g in zip(P.sizes, gradients, strict=True):
+            total.add(g, name, 0)
+        sums.append(total.take())
+    assert torch.equal(*sums)
 
 
 @FAMILIES
