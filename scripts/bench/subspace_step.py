@@ -2,12 +2,15 @@
 
     python scripts/bench/subspace_step.py [--models minilm roberta-base] [--parts memory time] [--output docs/results/subspace]
     python scripts/bench/subspace_step.py --device cuda --models roberta-base roberta-large
+    OMP_NUM_THREADS=1 python scripts/bench/subspace_step.py --models lenet mlp --parts time --rounds 100 \\
+        --output docs/results/subspace/small
 
-Forward, backward, optimizer, batch 16 x 128 tokens, two classes. MiniLM has its real weights; the model in the shape of
-RoBERTa-base has random ones, because real ones cannot be had here. Times are those of a round-robin of all methods in one
-process, medians over the rounds, and ratios to full fine-tuning with fused AdamW. Memory is the growth of the process's
-peak over what it held before the model was made, in a process of its own for each method: as it is, where at this batch
-the activations of a model outweigh its weights, and with gradient checkpointing, which whoever is short of memory turns on.
+Forward, backward, optimizer; batch 16 x 128 tokens, two classes, or for the networks of Li et al. 2018 64 images of the shape
+of MNIST's. MiniLM has its real weights; the model in the shape of RoBERTa-base has random ones, because real ones cannot be had
+here. Times are those of a round-robin of all methods in one process, medians over the rounds, and ratios to full fine-tuning
+with fused AdamW. Memory is the growth of the process's peak over what it held before the model was made, in a process of its
+own for each method: as it is, where at this batch the activations of a model outweigh its weights, and with gradient
+checkpointing, which whoever is short of memory turns on.
 
 glibc keeps freed blocks of up to 32 MB to itself, in pieces, so that the peak would say more of its bookkeeping than of the
 methods: the bench runs with MALLOC_MMAP_THRESHOLD_ at 1 MiB, for every method and for the times as well.
@@ -44,11 +47,14 @@ from peer_fastfood import PeerFastfood
 from torch import Tensor, nn
 
 from idbounds.measurement import Subspace
+from idbounds.measurement.batches import Batch, call
+from idbounds.measurement.small_networks import SMALL_NETWORKS, small_network
 from idbounds.provenance import provenance_line
 
 MALLOC = "MALLOC_MMAP_THRESHOLD_"
 SEED = 0
 BATCH, LENGTH, CLASSES = 16, 128, 2
+IMAGES, SHAPE, DIGITS = 64, (1, 28, 28), 10
 RATE = 1e-4
 
 
@@ -135,7 +141,9 @@ def methods_for(weights: int) -> list[Method]:
 
 
 def model_named(name: str) -> nn.Module:
-    """A sequence classifier on the device; no dropout, so that every method computes the same."""
+    """A classifier of sequences or images on the device; no dropout, so that every method computes the same."""
+    if name in SMALL_NETWORKS:
+        return small_network(name, shape=SHAPE, num_labels=DIGITS, seed=SEED).to(DEVICE).train()
     from transformers import AutoConfig, AutoModelForSequenceClassification, RobertaConfig
 
     torch.manual_seed(SEED)
@@ -152,17 +160,26 @@ def model_named(name: str) -> nn.Module:
         return AutoModelForSequenceClassification.from_config(config).train()
 
 
-def step_of(module: nn.Module, optimizer: torch.optim.Optimizer, *, waits: bool = True) -> Callable[[], None]:
-    """A training step; `waits`: until the device has done it."""
+def batch_for(name: str) -> Batch:
+    """Random examples for a model, on the device."""
     generator = torch.Generator().manual_seed(SEED)
-    ids = torch.randint(5, 1000, (BATCH, LENGTH), generator=generator).to(DEVICE)
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    labels = torch.randint(0, CLASSES, (BATCH,), generator=generator).to(DEVICE)
+    if name in SMALL_NETWORKS:
+        images = torch.randn(IMAGES, *SHAPE, generator=generator)
+        return Batch(images, torch.randint(0, DIGITS, (IMAGES,), generator=generator)).to(DEVICE)
+    ids = torch.randint(5, 1000, (BATCH, LENGTH), generator=generator)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return Batch(inputs, torch.randint(0, CLASSES, (BATCH,), generator=generator)).to(DEVICE)
+
+
+def step_of(batch: Batch, module: nn.Module, optimizer: torch.optim.Optimizer, *, waits: bool = True) -> Callable[[], None]:
+    """A training step; `waits`: until the device has done it."""
 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=DEVICE.type == "cuda"):
-            loss: Tensor = nn.functional.cross_entropy(module(**batch).logits, labels)
+            output = call(module, batch.inputs)
+            logits = output if isinstance(output, Tensor) else output.logits
+            loss = nn.functional.cross_entropy(logits, batch.labels)
         torch.autograd.backward(loss)
         optimizer.step()
         if waits and DEVICE.type == "cuda":
@@ -173,7 +190,7 @@ def step_of(module: nn.Module, optimizer: torch.optim.Optimizer, *, waits: bool 
 
 def times(model: str, methods: list[Method], *, rounds: int) -> dict[str, float]:
     """Median seconds a step, all methods taking turns; the first step of each is not counted."""
-    steps = {method.name: step_of(*method.make(model_named(model))) for method in methods}
+    steps = {method.name: step_of(batch_for(model), *method.make(model_named(model))) for method in methods}
     measured: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, step in steps.items():
@@ -189,7 +206,7 @@ def graphed_seconds(model: str, method: Method, *, rounds: int) -> float:
     module, optimizer = method.make(model_named(model))
     for group in optimizer.param_groups:
         group["capturable"] = True
-    step = step_of(module, optimizer, waits=False)
+    step = step_of(batch_for(model), module, optimizer, waits=False)
     beside = torch.cuda.Stream()
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):
@@ -211,12 +228,13 @@ def graphed_seconds(model: str, method: Method, *, rounds: int) -> float:
 
 def peak_bytes(model: str, method: Method, *, checkpointing: bool) -> int:
     """How much the process's peak in two steps is above what it held before the model was made."""
-    step_of(*method.make(model_named("tiny")))()  # what libraries load and compile at first use is not the method's
+    # What libraries load and compile at first use is not the method's.
+    step_of(batch_for("tiny"), *method.make(model_named("tiny")))()
     before = _memory("VmRSS")
     network = model_named(model)
     if checkpointing:
         network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    step = step_of(*method.make(network))
+    step = step_of(batch_for(model), *method.make(network))
     del network
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here: loading is not training
@@ -236,7 +254,7 @@ def cuda_peak_bytes(model: str, method: Method, *, checkpointing: bool) -> int:
     network = model_named(model)
     if checkpointing:
         network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    step = step_of(*method.make(network))
+    step = step_of(batch_for(model), *method.make(network))
     del network
     gc.collect()
     torch.cuda.reset_peak_memory_stats()
@@ -297,12 +315,13 @@ def size_of(model: str) -> int:
 
 
 def write(table: pd.DataFrame, folder: Path, name: str) -> None:
+    batches = {f"{IMAGES} images" if model in SMALL_NETWORKS else f"{BATCH} x {LENGTH}" for model in table["model"]}
     facts = {"device": torch.cuda.get_device_name(), "precision": "bfloat16"} if DEVICE.type == "cuda" else {}
-    header = provenance_line(batch=f"{BATCH} x {LENGTH}", seed=SEED, **facts)
+    header = provenance_line(batch=" and ".join(sorted(batches)), seed=SEED, **facts)
     name = f"gpu_{name}" if DEVICE.type == "cuda" else name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.csv").write_text(f"# {header}\n{table.to_csv(index=False, float_format='%.4g')}", encoding="utf-8")
-    text = table.to_markdown(index=False, floatfmt=".4f" if name == "gpu_time" else ".3f", intfmt=",")
+    text = table.to_markdown(index=False, floatfmt=".4f" if name.endswith("time") else ".3f", intfmt=",")
     (folder / f"{name}.md").write_text(f"<!-- {header} -->\n{text}\n", encoding="utf-8")
     print(text)
 
