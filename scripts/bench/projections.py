@@ -4,8 +4,8 @@
 
 Every family moves one tensor of D weights into memory that is there already, as training does. Ratios, because machines
 are noisy: `bare` is (P w, then P^T g) over (fill D floats, then read D floats); `step` is (theta_0 + P w, then P^T g) over
-(copy D floats, then read D floats). Floors are measured beside each row. Memory is the growth of the process's peak over
-theta_0, theta and the gradient, in a process of its own.
+(copy D floats, then read D floats). Each is the median over rounds in which product and floor take turns. Memory is the growth
+of the process's peak over theta_0, theta and the gradient, in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -194,40 +193,45 @@ def gaussian(size: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(SEED).standard_normal(size, dtype=np.float32))
 
 
-def seconds(action: Callable[[], object], repeats: int) -> float:
-    """The median after one call that is not counted; fewer repeats, but one at least, of what takes longer than 3 s."""
+def seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
     action()
-    times: list[float] = []
-    while not times or (len(times) < repeats and sum(times) < 3):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return time.perf_counter() - start
 
 
 def measure(case: Case, *, size: int, d: int, theta_0: Tensor, out: Tensor, repeats: int) -> dict[str, object]:
-    """Times and ratios of one case, with floors of the same moment."""
+    """Times and ratios of one case: medians over rounds, each with floors of its own, after one that is not counted.
+
+    There are fewer rounds where they take longer than 10 s together, but one at least.
+    """
     os.environ.pop(SWITCH, None)
     if case.pure_torch:
         os.environ[SWITCH] = "1"
-    start = time.perf_counter()
-    product = case.make(d, size)
-    setup = time.perf_counter() - start
-    fill, copy, read = (
-        seconds(action, repeats) for action in (lambda: out.fill_(1.0), lambda: out.copy_(theta_0), theta_0.sum)
-    )
-    rows, move = seconds(lambda: product.rows(out), repeats), seconds(lambda: product.move(theta_0, out), repeats)
-    adjoint = seconds(lambda: product.adjoint(theta_0), repeats)
+    made: list[Product] = []
+    setup = seconds(lambda: made.append(case.make(d, size)))
+    (product,) = made
+    actions: dict[str, Callable[[], object]] = {
+        "fill": lambda: out.fill_(1.0),
+        "copy": lambda: out.copy_(theta_0),
+        "read": theta_0.sum,
+        "P w (s)": lambda: product.rows(out),
+        "theta_0 + P w (s)": lambda: product.move(theta_0, out),
+        "P^T g (s)": lambda: product.adjoint(theta_0),
+    }
+    for action in actions.values():
+        action()
+    rounds: list[dict[str, float]] = []
+    while not rounds or (len(rounds) < repeats and sum(sum(one.values()) for one in rounds) < 10):
+        rounds.append({name: seconds(action) for name, action in actions.items()})
+    times = pd.DataFrame(rounds)
     return {
         "projection": case.name,
         "D": size,
         "d": d,
         "threads": torch.get_num_threads(),
-        "P w (s)": rows,
-        "theta_0 + P w (s)": move,
-        "P^T g (s)": adjoint,
-        "bare": (rows + adjoint) / (fill + read),
-        "step": (move + adjoint) / (copy + read),
+        **times.drop(columns=["fill", "copy", "read"]).median(),
+        "bare": ((times["P w (s)"] + times["P^T g (s)"]) / (times["fill"] + times["read"])).median(),
+        "step": ((times["theta_0 + P w (s)"] + times["P^T g (s)"]) / (times["copy"] + times["read"])).median(),
         "setup (s)": setup,
     }
 
@@ -268,7 +272,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=float, nargs="+", default=[1e6, 1e7, 1.25e8])
     parser.add_argument("--dims", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--output", type=Path, default=Path("docs/results/projections"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
