@@ -107,7 +107,7 @@ class KeptWeights:
         """Write θ of a tensor, and of others at the same point that were used before: on a GPU one launch serves all."""
         filled, device = [(name, kept)], kept.memory.device
         if kept.memory.numel() <= _most_made_together(device):
-            alike = ((one, other) for one, other in self._stale_at(point) if other.stamp is None and other is not kept)
+            alike = ((one, other) for one, other in self._stale_at(point) if other is not kept)
             filled += [(one, other) for one, other in alike if other.memory.device == other.theta_0.device == device]
         with undisturbed(device):
             point.write_all([Write(one, other.memory, other.theta_0) for one, other in filled])

@@ -49,9 +49,24 @@ def _stages(numbers: Any, step: Any) -> None:
 
 @numba.njit(inline="always")
 def _two_stages(numbers: Any, step: Any) -> None:
-    first, second = numbers[:step], numbers[step : 2 * step]
-    third, fourth = numbers[2 * step : 3 * step], numbers[3 * step :]
+    first, second, third, fourth = four_slices(numbers, 0, step, step)
     for place in range(step):
-        e, f = first[place] + second[place], first[place] - second[place]
-        g, h = third[place] + fourth[place], third[place] - fourth[place]
-        first[place], second[place], third[place], fourth[place] = e + g, f + h, e - g, f - h
+        first[place], second[place], third[place], fourth[place] = hadamard_4(
+            first[place], second[place], third[place], fourth[place]
+        )
+
+
+@numba.njit(inline="always")
+def hadamard_4(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Two stages of butterflies at once."""
+    e, f, g, h = a + b, a - b, c + d, c - d
+    return e + g, f + h, e - g, f - h
+
+
+@numba.njit(inline="always")
+def four_slices(numbers: Any, begin: Any, step: Any, length: Any) -> Any:
+    """Four stretches of one length, a step apart."""
+    return (
+        numbers[begin : begin + length], numbers[begin + step : begin + step + length],
+        numbers[begin + 2 * step : begin + 2 * step + length], numbers[begin + 3 * step : begin + 3 * step + length],
+    )  # fmt: skip

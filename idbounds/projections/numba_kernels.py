@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
+from idbounds.projections.numba_hadamard import four_slices, hadamard_4
 from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
 _Numbers = NDArray[Any]
@@ -181,42 +182,27 @@ def _add_whole_runs(
 
 
 @numba.njit(inline="always")
-def _hadamard_4(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Two stages of butterflies at once."""
-    e, f, g, h = a + b, a - b, c + d, c - d
-    return e + g, f + h, e - g, f - h
-
-
-@numba.njit(inline="always")
 def _signs_and_two_stages(table: Any, entry: Any, word: Any, buffer: Any) -> None:
     """The table's numbers with the signs of their lines, and of H_32 the stages over neighbouring lines."""
     for four in range(0, LINES, 4):
         place, shift = four * COLUMNS, np.uint32(SIGNS - 1 - four)
-        in_0, in_1, in_2, in_3 = _four_slices(table, entry + place, COLUMNS, COLUMNS)
-        out_0, out_1, out_2, out_3 = _four_slices(buffer, place, COLUMNS, COLUMNS)
+        in_0, in_1, in_2, in_3 = four_slices(table, entry + place, COLUMNS, COLUMNS)
+        out_0, out_1, out_2, out_3 = four_slices(buffer, place, COLUMNS, COLUMNS)
         for column in range(COLUMNS):
-            out_0[column], out_1[column], out_2[column], out_3[column] = _hadamard_4(
+            out_0[column], out_1[column], out_2[column], out_3[column] = hadamard_4(
                 _flip(in_0[column], word, shift), _flip(in_1[column], word, shift - np.uint32(1)),
                 _flip(in_2[column], word, shift - np.uint32(2)), _flip(in_3[column], word, shift - np.uint32(3)),
             )  # fmt: skip
 
 
 @numba.njit(inline="always")
-def _four_slices(numbers: Any, begin: Any, step: Any, length: Any) -> Any:
-    return (
-        numbers[begin : begin + length], numbers[begin + step : begin + step + length],
-        numbers[begin + 2 * step : begin + 2 * step + length], numbers[begin + 3 * step : begin + 3 * step + length],
-    )  # fmt: skip
-
-
-@numba.njit(inline="always")
 def _two_stages(source: Any, target: Any, step: Any) -> None:
     """Of H_32 the stages over rows that are step / 64 and 2 step / 64 apart."""
     for begin in range(0, _MIXED, 4 * step):
-        in_0, in_1, in_2, in_3 = _four_slices(source, begin, step, step)
-        out_0, out_1, out_2, out_3 = _four_slices(target, begin, step, step)
+        in_0, in_1, in_2, in_3 = four_slices(source, begin, step, step)
+        out_0, out_1, out_2, out_3 = four_slices(target, begin, step, step)
         for place in range(step):
-            out_0[place], out_1[place], out_2[place], out_3[place] = _hadamard_4(
+            out_0[place], out_1[place], out_2[place], out_3[place] = hadamard_4(
                 in_0[place], in_1[place], in_2[place], in_3[place]
             )
 

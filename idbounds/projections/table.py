@@ -21,7 +21,7 @@ from idbounds.projections.base import Projection
 from idbounds.projections.compiled import kernels_for
 from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.point import Write
-from idbounds.projections.threads import LEAST_ROWS
+from idbounds.projections.threads import parts_of
 from idbounds.projections.tiles import tile
 from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
@@ -139,11 +139,16 @@ class TableProjection(Projection):
             return
         together: list[Piece] = []
         for one in writes:
-            if scaled.device.type != "cpu" or _is_small(one, scaled.dtype):
+            if scaled.device.type != "cpu" or self._is_one_part(one, scaled.dtype):
                 together.append(Piece(self.tensorwise(one.name), 0, one.out, one.base))
             else:
                 super().assemble_all(scaled, [one])
         kernels.write_rows(scaled, together)
+
+    def _is_one_part(self, write: Write, dtype: torch.dtype) -> bool:
+        """Whether one thread makes it, and nothing is cast."""
+        parts = parts_of(write.out.numel(), edge=self.tile_rows, threads=torch.get_num_threads())
+        return parts == 1 and all(one is None or one.dtype == dtype for one in (write.out, write.base))
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         return self._collected(self._add_adjoint_rows(None, g, name, start))
@@ -196,11 +201,6 @@ class TableProjection(Projection):
         if end - begin < last - first:
             piece = torch.nn.functional.pad(piece, (begin - first, last - end))
         return piece.view(len(units), self.unit)
-
-
-def _is_small(write: Write, dtype: torch.dtype) -> bool:
-    """Whether it is done by one thread, and nothing is cast."""
-    return write.out.numel() < 2 * LEAST_ROWS and all(one is None or one.dtype == dtype for one in (write.out, write.base))
 
 
 def _parts(numbers: range, size: int) -> Iterator[range]:

@@ -15,7 +15,7 @@ import torch
 _Result = TypeVar("_Result")
 
 #: Below this many rows a part, handing it to another thread costs more than it saves.
-LEAST_ROWS = 2**18
+_MIN_ROWS = 2**18
 
 
 def run_in_parts(
@@ -38,8 +38,13 @@ def run_in_parts(
     return [future.result() for future in futures]
 
 
+def parts_of(rows: int, *, edge: int, threads: int) -> int:
+    """Into how many parts so many rows are divided."""
+    return max(1, min(threads, rows // max(_MIN_ROWS, edge)))
+
+
 def _ranges(start: int, stop: int, edge: int, threads: int) -> list[tuple[int, int]]:
-    count = max(1, min(threads, (stop - start) // max(LEAST_ROWS, edge)))
+    count = parts_of(stop - start, edge=edge, threads=threads)
     cuts = [start + (stop - start) * part // count for part in range(1, count)]
     bounds = [start, *(cut - cut % edge for cut in cuts), stop]
     return list(itertools.pairwise(bounds))
