@@ -52,13 +52,14 @@ def _two_stages(numbers: Any, step: Any) -> None:
     first, second, third, fourth = four_slices(numbers, 0, step, step)
     for place in range(step):
         first[place], second[place], third[place], fourth[place] = hadamard_4(
-            first[place], second[place], third[place], fourth[place]
+            (first[place], second[place], third[place], fourth[place])
         )
 
 
 @numba.njit(inline="always")
-def hadamard_4(a: Any, b: Any, c: Any, d: Any) -> Any:
+def hadamard_4(four: Any) -> Any:
     """Two stages of butterflies at once."""
+    a, b, c, d = four
     e, f, g, h = a + b, a - b, c + d, c - d
     return e + g, f + h, e - g, f - h
 

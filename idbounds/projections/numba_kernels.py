@@ -12,20 +12,28 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
 from idbounds.core.streams import SPLITMIX_FIRST, SPLITMIX_SECOND, SPLITMIX_STEP
-from idbounds.projections.numba_hadamard import four_slices, hadamard_4
+from idbounds.projections.numba_hadamard import hadamard_4
+from idbounds.projections.numba_vectors import (
+    LANES,
+    flipped,
+    load,
+    prefetch,
+    prefetch_to_write,
+    store,
+    without_negative_zeros,
+)
 from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
 
 _Numbers = NDArray[Any]
 
 _MIXED = LINES * COLUMNS
 _HALF = _MIXED // 2
+#: How far ahead of what is used numbers are asked for, 8 KiB in float32: by hand, on an AMD EPYC the best of 1 to 16 KiB.
+_AHEAD = 2048
 
 
 def write_rows(table: Tensor, pieces: Sequence[Piece]) -> None:
@@ -48,10 +56,10 @@ def _write_piece(entries: _Numbers, about: Tensorwise, start: int, out: _Numbers
     arguments, (first, last) = _arguments(about), _whole_units(start, start + out.size, unit)
     if first < last:
         whole = slice(first - start, last - start)
-        kernel(entries, None if base is None else base[whole], out[whole], first // unit, *arguments)
+        kernel(entries, None if base is None else base[whole], out[whole], first // unit, arguments)
     for row, part, within in _cut_units(start, start + out.size, unit):
         rows = np.empty(unit, dtype=out.dtype)
-        kernel(entries, None, rows, row // unit, *arguments)
+        kernel(entries, None, rows, row // unit, arguments)
         out[part] = rows[within] if base is None else base[part] - rows[within]
 
 
@@ -59,11 +67,11 @@ def _add_piece(entries: _Numbers, about: Tensorwise, start: int, g: _Numbers) ->
     kernel, unit = (_add_mixed, _MIXED) if about.mixes else (_add_whole_runs, RUN)
     arguments, (first, last) = _arguments(about), _whole_units(start, start + g.size, unit)
     if first < last:
-        kernel(entries, g[first - start : last - start], first // unit, *arguments)
+        kernel(entries, g[first - start : last - start], first // unit, arguments)
     for row, part, within in _cut_units(start, start + g.size, unit):
         padded = np.zeros(unit, dtype=g.dtype)
         padded[within] = g[part]
-        kernel(entries, padded, row // unit, *arguments)
+        kernel(entries, padded, row // unit, arguments)
 
 
 def _whole_units(start: int, stop: int, unit: int) -> tuple[int, int]:
@@ -90,24 +98,6 @@ def _arguments(about: Tensorwise) -> tuple[Any, ...]:
     )
 
 
-@intrinsic
-def _flip(_: Any, value: Any, word: Any, shift: Any) -> Any:  # noqa: ARG001 - the compiler reads them from the signature
-    """`value` with its sign flipped if bit (31 - shift) of the 32-bit `word` is set."""
-
-    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        number, bits, left = arguments
-        width = 32 if signature.args[0] == types.float32 else 64
-        integer = ir.IntType(width)
-        shifted = builder.shl(bits, left)
-        masked = builder.and_(shifted, ir.Constant(ir.IntType(32), 0x80000000))
-        if width == 64:
-            masked = builder.shl(builder.zext(masked, integer), ir.Constant(integer, 32))
-        flipped = builder.xor(builder.bitcast(number, integer), masked)
-        return builder.bitcast(flipped, number.type)
-
-    return value(value, types.uint32, types.uint32), generate
-
-
 @numba.njit(inline="always")
 def _splitmix(key: Any, position: Any) -> Any:
     word = key + (np.uint64(position) + np.uint64(1)) * SPLITMIX_STEP
@@ -117,40 +107,46 @@ def _splitmix(key: Any, position: Any) -> Any:
 
 
 @numba.njit(inline="always")
-def _place(key: Any, unit: Any, groups: Any, variants: Any, multiplier: Any, rotates: Any) -> Any:
-    """(segment, first stretch of its variant, stretch within) of a unit."""
-    segment = unit // groups
+def _segment(key: Any, segment: Any, groups: Any, variants: Any, rotates: Any) -> Any:
+    """Of a segment the first stretch of its variant, and at which within it begins."""
     word = _splitmix(key, segment)
     offset = np.int64(((word >> np.uint64(32)) * np.uint64(groups)) >> np.uint64(32)) if rotates else np.int64(0)
-    variant = np.int64(word & np.uint64(variants - 1))
-    return segment, variant * groups, (offset + (unit - segment * groups) * multiplier) % groups
+    return np.int64(word & np.uint64(variants - 1)) * groups, offset
+
+
+@numba.njit(inline="always")
+def _begin(unit: Any, places: Any) -> Any:
+    """(Segment, first stretch of its variant, stretch within) of a unit. Where every unit counts: a division takes as long."""
+    groups, variants, _, segment_key, multiplier, rotates = places
+    segment = unit // groups
+    variant, offset = _segment(segment_key, segment, groups, variants, rotates)
+    return segment, variant, (offset + (unit - segment * groups) * multiplier) % groups
+
+
+@numba.njit(inline="always")
+def _mixture(unit: Any, places: Any) -> Any:
+    """Where in the table a mixture's numbers begin, and its word of signs."""
+    _, variant, stretch = _begin(unit, places)
+    return (variant + stretch) * _MIXED, np.uint32(_splitmix(places[2], unit))
 
 
 @numba.njit(nogil=True, cache=True)
-def _write_whole_runs(
-    table: Any, base: Any, out: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any,
-) -> None:  # fmt: skip
-    # Without a branch in it, and with a length that the compiler does not know and so does not unroll, the loop over lanes
-    # becomes vector operations; whether there is a base is known, since each type of argument has a version of its own.
-    zero, half = np.zeros(1, out.dtype)[0], groups * variants
-    segment, variant, stretch = _place(segment_key, first, groups, variants, multiplier, rotates)
+def _write_whole_runs(table: Any, base: Any, out: Any, first: Any, places: Any) -> None:
+    groups, variants, sign_key, segment_key, multiplier, rotates = places
+    half = groups * variants
+    segment, variant, stretch = _begin(first, places)
     next_segment, signs = (segment + 1) * groups, _splitmix(sign_key, first // SIGNS) >> np.uint64(first % SIGNS)
     for run in range(first, first + out.size // RUN):
         if run == next_segment:
-            segment, variant, stretch = _place(segment_key, run, groups, variants, multiplier, rotates)
-            next_segment += groups
+            segment, next_segment = segment + 1, next_segment + groups
+            variant, stretch = _segment(segment_key, segment, groups, variants, rotates)
         if run % SIGNS == 0:
             signs = _splitmix(sign_key, run // SIGNS)
         entry, row = (np.int64(signs & np.uint64(1)) * half + variant + stretch) * RUN, (run - first) * RUN
-        source, target = table[entry : entry + RUN], out[row : row + RUN]
-        if base is None:
-            for lane in range(target.size):
-                target[lane] = source[lane] + zero
-        else:
-            under = base[row : row + RUN]
-            for lane in range(target.size):
-                target[lane] = under[lane] - (source[lane] + zero)
+        for lane in range(0, RUN, LANES):
+            if base is not None:
+                prefetch(base, row + lane + _AHEAD)
+            _store_moved(base, out, row + lane, load(table, entry + lane))
         signs >>= np.uint64(1)
         stretch += multiplier
         if stretch >= groups:
@@ -158,23 +154,21 @@ def _write_whole_runs(
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_whole_runs(
-    total: Any, g: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any,
-) -> None:  # fmt: skip
+def _add_whole_runs(total: Any, g: Any, first: Any, places: Any) -> None:
+    groups, variants, sign_key, segment_key, multiplier, rotates = places
     half = groups * variants
-    segment, variant, stretch = _place(segment_key, first, groups, variants, multiplier, rotates)
+    segment, variant, stretch = _begin(first, places)
     next_segment, signs = (segment + 1) * groups, _splitmix(sign_key, first // SIGNS) >> np.uint64(first % SIGNS)
     for run in range(first, first + g.size // RUN):
         if run == next_segment:
-            segment, variant, stretch = _place(segment_key, run, groups, variants, multiplier, rotates)
-            next_segment += groups
+            segment, next_segment = segment + 1, next_segment + groups
+            variant, stretch = _segment(segment_key, segment, groups, variants, rotates)
         if run % SIGNS == 0:
             signs = _splitmix(sign_key, run // SIGNS)
         entry, row = (np.int64(signs & np.uint64(1)) * half + variant + stretch) * RUN, (run - first) * RUN
-        target, source = total[entry : entry + RUN], g[row : row + RUN]
-        for lane in range(target.size):
-            target[lane] += source[lane]
+        for lane in range(0, RUN, LANES):
+            prefetch(g, row + lane + _AHEAD)
+            store(total, entry + lane, load(total, entry + lane) + load(g, row + lane))
         signs >>= np.uint64(1)
         stretch += multiplier
         if stretch >= groups:
@@ -182,82 +176,103 @@ def _add_whole_runs(
 
 
 @numba.njit(inline="always")
-def _signs_and_two_stages(table: Any, entry: Any, word: Any, buffer: Any) -> None:
-    """The table's numbers with the signs of their lines, and of H_32 the stages over neighbouring lines."""
-    for four in range(0, LINES, 4):
-        place, shift = four * COLUMNS, np.uint32(SIGNS - 1 - four)
-        in_0, in_1, in_2, in_3 = four_slices(table, entry + place, COLUMNS, COLUMNS)
-        out_0, out_1, out_2, out_3 = four_slices(buffer, place, COLUMNS, COLUMNS)
-        for column in range(COLUMNS):
-            out_0[column], out_1[column], out_2[column], out_3[column] = hadamard_4(
-                _flip(in_0[column], word, shift), _flip(in_1[column], word, shift - np.uint32(1)),
-                _flip(in_2[column], word, shift - np.uint32(2)), _flip(in_3[column], word, shift - np.uint32(3)),
-            )  # fmt: skip
+def _store_moved(base: Any, out: Any, row: Any, made: Any) -> None:
+    """Whether there is a base is known to the compiler: each type of argument has a version of its own."""
+    moved = without_negative_zeros(made)
+    if base is not None:
+        moved = load(base, row) - moved
+    store(out, row, moved)
 
 
 @numba.njit(inline="always")
-def _two_stages(source: Any, target: Any, step: Any) -> None:
-    """Of H_32 the stages over rows that are step / 64 and 2 step / 64 apart."""
-    for begin in range(0, _MIXED, 4 * step):
-        in_0, in_1, in_2, in_3 = four_slices(source, begin, step, step)
-        out_0, out_1, out_2, out_3 = four_slices(target, begin, step, step)
-        for place in range(step):
-            out_0[place], out_1[place], out_2[place], out_3[place] = hadamard_4(
-                in_0[place], in_1[place], in_2[place], in_3[place]
-            )
+def _load_four(numbers: Any, place: Any, step: Any) -> Any:
+    return (
+        load(numbers, place), load(numbers, place + step), load(numbers, place + 2 * step), load(numbers, place + 3 * step),
+    )  # fmt: skip
 
 
 @numba.njit(inline="always")
-def _last_stage(buffer: Any, base: Any, out: Any, zero: Any) -> None:
-    """The stage over the two halves, and the result."""
-    upper, lower = buffer[:_HALF], buffer[_HALF:]
-    out_0, out_1 = out[:_HALF], out[_HALF:]
-    if base is None:
-        for place in range(_HALF):
-            out_0[place] = (upper[place] + lower[place]) + zero
-        for place in range(_HALF):
-            out_1[place] = (upper[place] - lower[place]) + zero
-    else:
-        base_0, base_1 = base[:_HALF], base[_HALF:]
-        for place in range(_HALF):
-            out_0[place] = base_0[place] - ((upper[place] + lower[place]) + zero)
-        for place in range(_HALF):
-            out_1[place] = base_1[place] - ((upper[place] - lower[place]) + zero)
+def _store_four(numbers: Any, place: Any, step: Any, four: Any) -> None:
+    first, second, third, fourth = four
+    store(numbers, place, first)
+    store(numbers, place + step, second)
+    store(numbers, place + 2 * step, third)
+    store(numbers, place + 3 * step, fourth)
+
+
+@numba.njit(inline="always")
+def _signed_four(four: Any, word: Any, line: Any, step: Any) -> Any:
+    """Lines `line`, `line` + step, … of a mixture, each with its sign."""
+    first, second, third, fourth = four
+    shift = np.uint32(SIGNS - 1 - line)
+    return (
+        flipped(first, word, shift), flipped(second, word, np.uint32(shift - step)),
+        flipped(third, word, np.uint32(shift - 2 * step)), flipped(fourth, word, np.uint32(shift - 3 * step)),
+    )  # fmt: skip
+
+
+@numba.njit(inline="always")
+def _hadamard_8(lower: Any, upper: Any) -> Any:
+    """Three stages of butterflies at once, over four lines and four more."""
+    a, b, c, d = hadamard_4(lower)
+    e, f, g, h = hadamard_4(upper)
+    return (a + e, b + f, c + g, d + h), (a - e, b - f, c - g, d - h)
 
 
 @numba.njit(nogil=True, cache=True)
-def _write_mixed(
-    table: Any, base: Any, out: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any,
-) -> None:  # fmt: skip
-    buffer = np.zeros(_MIXED, out.dtype)
-    zero = buffer[0]
+def _write_mixed(table: Any, base: Any, out: Any, first: Any, places: Any) -> None:
+    # H_32 = (H_4 ⊗ I)(I ⊗ H_8), of lines side by side and then of lines that are eight apart, while what the next mixture
+    # needs is on its way: in the order in which it lies in memory, which four or eight lines at once would not be.
+    buffer = np.empty(_MIXED, out.dtype)
     for mixture in range(out.size // _MIXED):
-        unit, row = first + mixture, mixture * _MIXED
-        _, variant, stretch = _place(segment_key, unit, groups, variants, multiplier, rotates)
-        _signs_and_two_stages(table, (variant + stretch) * _MIXED, np.uint32(_splitmix(sign_key, unit)), buffer)
-        _two_stages(buffer, buffer, 4 * COLUMNS)
-        under = None if base is None else base[row : row + _MIXED]
-        _last_stage(buffer, under, out[row : row + _MIXED], zero)
+        entry, word = _mixture(first + mixture, places)
+        row, ahead = mixture * _MIXED, (mixture + 1) * _MIXED
+        for line in range(0, LINES, 8):
+            for place in range(line * COLUMNS, (line + 1) * COLUMNS, LANES):
+                lower = _signed_four(_load_four(table, entry + place, COLUMNS), word, line, 1)
+                upper = _signed_four(_load_four(table, entry + place + 4 * COLUMNS, COLUMNS), word, line + 4, 1)
+                lower, upper = _hadamard_8(lower, upper)
+                _store_four(buffer, place, COLUMNS, lower)
+                _store_four(buffer, place + 4 * COLUMNS, COLUMNS, upper)
+                if base is not None:
+                    for _ in range(8):
+                        prefetch(base, ahead)
+                        ahead += LANES
+        ahead = row + _MIXED
+        for place in range(0, 8 * COLUMNS, LANES):
+            one, two, three, four = hadamard_4(_load_four(buffer, place, 8 * COLUMNS))
+            _store_moved(base, out, row + place, one)
+            _store_moved(base, out, row + place + 8 * COLUMNS, two)
+            _store_moved(base, out, row + place + 16 * COLUMNS, three)
+            _store_moved(base, out, row + place + 24 * COLUMNS, four)
+            for _ in range(4):
+                prefetch_to_write(out, ahead)
+                ahead += LANES
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_mixed(
-    total: Any, g: Any, first: Any, groups: Any, variants: Any, sign_key: Any, segment_key: Any,
-    multiplier: Any, rotates: Any,
-) -> None:  # fmt: skip
+def _add_mixed(total: Any, g: Any, first: Any, places: Any) -> None:
+    # As (H_8 ⊗ I)(I ⊗ H_4), so that g is read from its begin to its end.
     buffer = np.empty(_MIXED, g.dtype)
     for mixture in range(g.size // _MIXED):
-        unit, row = first + mixture, mixture * _MIXED
-        _two_stages(g[row : row + _MIXED], buffer, COLUMNS)
-        _two_stages(buffer, buffer, 4 * COLUMNS)
-        _, variant, stretch = _place(segment_key, unit, groups, variants, multiplier, rotates)
-        entry, word = (variant + stretch) * _MIXED, np.uint32(_splitmix(sign_key, unit))
-        for line in range(LINES // 2):
-            place, shift = line * COLUMNS, np.uint32(SIGNS - 1 - line)
-            upper, lower = buffer[place : place + COLUMNS], buffer[_HALF + place : _HALF + place + COLUMNS]
-            total_0 = total[entry + place : entry + place + COLUMNS]
-            total_1 = total[entry + _HALF + place : entry + _HALF + place + COLUMNS]
-            for column in range(COLUMNS):
-                total_0[column] += _flip(upper[column] + lower[column], word, shift)
-                total_1[column] += _flip(upper[column] - lower[column], word, shift - np.uint32(LINES // 2))
+        entry, word = _mixture(first + mixture, places)
+        row, ahead = mixture * _MIXED, (mixture + 1) * _MIXED
+        for line in range(0, LINES, 4):
+            for place in range(line * COLUMNS, (line + 1) * COLUMNS, LANES):
+                _store_four(buffer, place, COLUMNS, hadamard_4(_load_four(g, row + place, COLUMNS)))
+                for _ in range(4):
+                    prefetch(g, ahead)
+                    ahead += LANES
+        for line in range(4):
+            for place in range(line * COLUMNS, (line + 1) * COLUMNS, LANES):
+                lower, upper = _load_four(buffer, place, 4 * COLUMNS), _load_four(buffer, place + _HALF, 4 * COLUMNS)
+                lower, upper = _hadamard_8(lower, upper)
+                _add_four(total, entry + place, _signed_four(lower, word, line, 4))
+                _add_four(total, entry + place + _HALF, _signed_four(upper, word, line + LINES // 2, 4))
+
+
+@numba.njit(inline="always")
+def _add_four(total: Any, place: Any, four: Any) -> None:
+    a, b, c, d = _load_four(total, place, 4 * COLUMNS)
+    first, second, third, fourth = four
+    _store_four(total, place, 4 * COLUMNS, (a + first, b + second, c + third, d + fourth))
