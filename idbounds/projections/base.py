@@ -48,8 +48,6 @@ class Projection(ABC):
     default_options: ClassVar[dict[str, int]] = {}
     #: Rows of a tensor do not depend on which other tensors there are, but for the scale.
     independent_tensors: ClassVar[bool] = True
-    #: Whether `_rows` may give -0.0, as sign flips do.
-    has_negative_zeros: ClassVar[bool] = True
     #: Rows are made in pieces of so many; work is divided among threads at their edges.
     tile_rows: int = 2**18
 
@@ -177,6 +175,10 @@ class Projection(ABC):
         E of each entry squared is ||w||^2. A row's bits must not depend on start and stop.
         """
 
+    def _has_negative_zeros(self, scaled: Tensor) -> bool:  # noqa: ARG002 - families ask
+        """Whether `_rows` of what `scaled` gives may have -0.0, as sign flips make them."""
+        return True
+
     @abstractmethod
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         """Unscaled rows, transposed, times g; of the shape that `_expand` gives."""
@@ -200,7 +202,7 @@ class Projection(ABC):
 
     def _write(self, expanded: Tensor, base: Tensor | None, out: Tensor, name: str, start: int) -> None:
         """Write P w, or base - P w, to `out`: the rows from `start` on. `expanded` has the scale in it already."""
-        position = 0
+        position, has_negative_zeros = 0, self._has_negative_zeros(expanded)
         for piece in self._rows(expanded, name, start, start + out.numel()):
             part = slice(position, position + piece.numel())
             position = part.stop
@@ -208,7 +210,7 @@ class Projection(ABC):
             if base is None:
                 torch.add(piece, 0.0, out=out[part])
             else:
-                torch.sub(base[part], piece.add_(0.0) if self.has_negative_zeros else piece, out=out[part])
+                torch.sub(base[part], piece.add_(0.0) if has_negative_zeros else piece, out=out[part])
 
     def factor(self, name: str, *, moves: bool) -> float:
         """The scale of tensor `name`, negative where `assemble` moves a base."""

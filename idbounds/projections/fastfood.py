@@ -109,6 +109,9 @@ class Fastfood(TableProjection):
         """On a CPU through torch; compiled kernels and GPUs add as fast as they choose."""
         return self._patterns_pay and like.device.type == "cpu" and kernels_for(like) is None
 
+    def _has_negative_zeros(self, scaled: Tensor) -> bool:
+        return not self._chooses_patterns(scaled)
+
     def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
         mixed = self._chosen if self._chooses_patterns(expanded) else self._mixed
         for units, rows in mixed(expanded, name, start, stop):

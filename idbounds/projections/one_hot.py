@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from idbounds.projections.table import SlotTable
+from idbounds.projections.slot_table import SlotTable
 from idbounds.projections.units import RUN
 
 

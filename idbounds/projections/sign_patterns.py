@@ -35,9 +35,12 @@ def are_in(table: Tensor) -> bool:
 
 
 def by_pattern(table: Tensor) -> Tensor:
-    """A row of 4 · 64 numbers for each four lines of a table, (stretches, 2048), and each pattern; bit l of it is line l's."""
+    """A row of 4 · 64 numbers for each four lines of a table, (stretches, 2048), and each pattern; bit l of it is line l's.
+
+    None of them is -0.0, and so no sum or difference of them is.
+    """
     quads = table.reshape(-1, 1, QUAD, COLUMNS) * _signs(table)
-    return walsh_hadamard(quads.view(-1, QUAD, COLUMNS)).view(-1, QUAD * COLUMNS)
+    return walsh_hadamard(quads.view(-1, QUAD, COLUMNS)).add_(0.0).view(-1, QUAD * COLUMNS)
 
 
 def over_patterns(rows: Tensor) -> Tensor:

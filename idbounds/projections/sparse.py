@@ -70,15 +70,23 @@ class Sparse(Projection):
             raise ConfigError(f"coordinates {begin} to {end - 1} (a stratum of {end - begin}): {error}") from None
 
     def _expand(self, w: Tensor) -> Tensor:
-        parts = torch.split(w, [stratum.d for stratum in self.strata])
-        return torch.cat([stratum._expand(part) for stratum, part in zip(self.strata, parts, strict=True)])
+        return torch.cat([stratum._expand(part) for stratum, part in self._split(w)])
 
     def _fold(self, expanded: Tensor) -> Tensor:
-        return torch.cat([stratum._fold(table) for stratum, table in self._tables(expanded)])
+        return torch.cat([stratum._fold(part) for stratum, part in self._split(expanded)])
 
-    def _tables(self, expanded: Tensor) -> Iterator[tuple[_Stratum, Tensor]]:
-        tables = torch.split(expanded, [stratum.table_rows for stratum in self.strata])
-        return zip(self.strata, tables, strict=True)
+    def scaled(self, expanded: Tensor, name: str, *, moves: bool) -> Tensor:
+        """The strata's tables, one below the other."""
+        numbers = super().scaled(expanded, name, moves=moves)
+        return torch.cat([stratum.table(part) for stratum, part in self._split(numbers)])
+
+    def _split(self, numbers: Tensor) -> Iterator[tuple[_Stratum, Tensor]]:
+        """Each stratum and its part of d numbers."""
+        return zip(self.strata, torch.split(numbers, [stratum.d for stratum in self.strata]), strict=True)
+
+    def _tables(self, scaled: Tensor) -> Iterator[tuple[_Stratum, Tensor]]:
+        """Each stratum and its table."""
+        return zip(self.strata, torch.split(scaled, [stratum.table_rows for stratum in self.strata]), strict=True)
 
     def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
         for begin, end in self._tiles(start, stop):
@@ -122,7 +130,7 @@ class _Stratum(OneHot):
 
     @property
     def table_rows(self) -> int:
-        """Rows of what `_expand` gives."""
+        """Rows of its table."""
         return 2 * self.variants * self.groups
 
     def _stream(self, what: str, name: str = "") -> Stream:

@@ -13,22 +13,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idbounds.core.errors import ConfigError
 from idbounds.core.streams import Stream, splitmix
 from idbounds.core.values import ProjectionSpec
 from idbounds.projections.adjoint_sum import Gradient
 from idbounds.projections.base import Projection
 from idbounds.projections.compiled import kernels_for
-from idbounds.projections.fair_signs import fair_signs
 from idbounds.projections.point import Write
 from idbounds.projections.threads import parts_of
-from idbounds.projections.tiles import tile
-from idbounds.projections.units import COLUMNS, LINES, RUN, SIGNS, Piece, Tensorwise
+from idbounds.projections.units import COLUMNS, LINES, RUN, Piece, Tensorwise
 
 #: The table holds at least so many variants of w, differently permuted or mixed. Each has signs of its own.
 VARIANTS = 16
-#: Where a variant is small, the table holds so many stretches all the same: with both signs 64 KiB in float32.
-_STRETCHES = 256
 
 #: Places and signs of so many units are drawn at once: for some tiles, since numpy's calls cost a small one more than its rows.
 _UNITS_DRAWN = 2**15
@@ -59,8 +54,9 @@ class TableProjection(Projection):
     reorders: ClassVar[bool]
     mixes: ClassVar[bool]
 
-    # Of 2^15 to 2^20 the one with which a product through torch was quickest, by hand on two cores of an AMD EPYC.
-    tile_rows = 2**18
+    # Of 2^16 to 2^20 the one with which a product through torch was quickest, by hand on two cores of an AMD EPYC and of an
+    # Intel Xeon: an operation shorter than some 30 microseconds is soon done, and the next one waits for Python.
+    tile_rows = 2**19
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
@@ -207,104 +203,3 @@ def _parts(numbers: range, size: int) -> Iterator[range]:
     """Consecutive numbers, cut at the multiples of `size`."""
     for low in range(numbers.start - numbers.start % size, numbers.stop, size):
         yield range(max(low, numbers.start), min(low + size, numbers.stop))
-
-
-class SlotTable(TableProjection):
-    """The part of it that one-hot families share: every entry of the table is one coordinate of w, a slot, with a sign.
-
-    A variant has 32 ceil(d / 32) slots; slot j holds coordinate j mod d before it is permuted. The table's second half is the
-    first with all signs turned: a run's own sign says from which half it is taken, so a row costs no operation on its sign.
-    """
-
-    mixes = False
-    has_negative_zeros = False
-
-    # As above, of 2^17 to 2^21, on two cores of an Intel Xeon: with two operations a tile, each should be long.
-    tile_rows = 2**19
-
-    def __init__(self, spec: ProjectionSpec) -> None:
-        super().__init__(spec)
-        slots = self._make_slots().reshape(-1) % self.d
-        signs = fair_signs(self._stream("slot signs"), 0, len(slots))
-        squares = self._column_squares(slots.reshape(-1, RUN))
-        dead = np.flatnonzero(squares == 0)
-        if dead.size:
-            raise ConfigError(
-                f"{dead.size} of d = {self.d} coordinates would move no weight, because no tensor of this layout has "
-                f"{self.groups * RUN} weights; choose a smaller d, or a dense family such as 'fastfood'"
-            )
-        factors = torch.from_numpy(math.sqrt(self.d) / np.sqrt(squares))
-        self._made = _Slots(torch.from_numpy(slots), torch.from_numpy(signs), factors)
-        self._slots: dict[tuple[torch.device, torch.dtype], _Slots] = {}
-
-    @property
-    def groups(self) -> int:
-        """Stretches of 32 slots in one variant."""
-        return -(-self.d // RUN)
-
-    @property
-    def variants(self) -> int:
-        """Variants in the table: 16, or as many as make 256 stretches."""
-        return max(VARIANTS, 1 << max(_STRETCHES // self.groups, 1).bit_length() - 1)
-
-    def _make_slots(self) -> NDArray[np.int64]:
-        """Which slot each entry of the table's first half holds: (variants, slots)."""
-        raise NotImplementedError
-
-    def _column_squares(self, slots: NDArray[np.int64]) -> NDArray[np.float64]:
-        """||column j||^2 for j < d, if every entry were ± sqrt(d) times the tensor's scale; `slots` are the stretches."""
-        whole_segment = np.bincount(slots[: self.groups].reshape(-1), minlength=self.d)
-        squares = np.zeros(self.d)
-        # By name, so that the sum does not depend on the order in which tensors are listed.
-        for name in sorted(self.sizes):
-            segments, rest = divmod(self.sizes[name], self.groups * RUN)
-            first = segments * self.groups
-            stretches = self.places(name, range(first, first - (-rest // RUN)))
-            partial = np.bincount(slots[stretches].reshape(-1)[:rest], minlength=self.d)
-            squares += self.d * self.scale(name) ** 2 * (segments * whole_segment + partial)
-        return squares
-
-    def _expand(self, w: Tensor) -> Tensor:
-        slots, signs, factors = self._slots_like(w)
-        first_half = (w * factors).index_select(0, slots).mul_(signs)
-        return torch.cat([first_half, -first_half]).view(-1, RUN)
-
-    def _fold(self, expanded: Tensor) -> Tensor:
-        slots, signs, factors = self._slots_like(expanded)
-        plus, minus = expanded.reshape(2, -1)
-        total = expanded.new_zeros(self.d).index_add_(0, slots, (plus - minus).mul_(signs))
-        return total * factors
-
-    def _empty_table(self, like: Tensor) -> Tensor:
-        return like.new_empty(2 * self.variants * self.groups, RUN)
-
-    def _drawn(self, name: str, units: range) -> tuple[NDArray[np.signedinteger], ...]:
-        """Places in the table with both halves, by the signs of the runs."""
-        words = range(units.start // SIGNS, -(-units.stop // SIGNS))
-        bits = self.bits(name, words)[units.start - words.start * SIGNS :][: len(units)]
-        return (self.places(name, units) + bits * np.int32(self.variants * self.groups),)
-
-    def _rows(self, expanded: Tensor, name: str, start: int, stop: int) -> Iterator[Tensor]:
-        for units, (places,) in self._units(name, start, stop, expanded.device, self._drawn):
-            made, (first, _) = tile(len(units), RUN, like=expanded), self._rows_of(units)
-            torch.index_select(expanded, 0, places, out=made)
-            yield made.view(-1)[max(start - first, 0) : stop - first]
-
-    def _add_adjoint(self, total: Tensor, g: Tensor, name: str, start: int) -> None:
-        for units, (places,) in self._units(name, start, start + g.numel(), g.device, self._drawn):
-            total.index_add_(0, places.long(), self._padded(g, start, units))  # several times as fast as with 32 bits
-
-    def _slots_like(self, vector: Tensor) -> _Slots:
-        key = (vector.device, vector.dtype)
-        if key not in self._slots:
-            coordinates, signs, factors = self._made
-            self._slots[key] = _Slots(coordinates.to(vector.device), signs.to(vector.device), factors.to(vector))
-        return self._slots[key]
-
-
-class _Slots(NamedTuple):
-    """For each entry of the table's first half its coordinate of w, and its sign; and of each coordinate its factor."""
-
-    coordinates: Tensor
-    signs: Tensor
-    factors: Tensor

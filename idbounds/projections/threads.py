@@ -16,6 +16,8 @@ _Result = TypeVar("_Result")
 
 #: Below this many rows a part, handing it to another thread costs more than it saves.
 _MIN_ROWS = 2**18
+#: From so many numbers on an operation on tables is shared: by hand, one on 2^18 took two cores twice as long as one.
+_SHARED = 2**20
 
 
 def run_in_parts(
@@ -67,6 +69,16 @@ def _workers(threads: int) -> ThreadPoolExecutor:
             pool.submit(start)
         all_started.wait()
     return pool
+
+
+@contextmanager
+def threads_for(numbers: int) -> Iterator[None]:
+    """Within it torch uses one thread for operations on so few numbers that to wake others takes longer than they save."""
+    if numbers < _SHARED:
+        with one_thread():
+            yield
+    else:
+        yield
 
 
 @contextmanager
