@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def expand(projection: Projection, w: Tensor) -> Tensor:
     """`projection._expand`, differentiable."""
-    return _apply(_Expand, w, projection)
+    return _apply(_Expand, w, projection) if _is_followed(w) else projection._expand(w.detach())
 
 
 def fold(projection: Projection, expanded: Tensor) -> Tensor:
     """`projection._fold`, differentiable."""
-    return _apply(_Fold, expanded, projection)
+    return _apply(_Fold, expanded, projection) if _is_followed(expanded) else projection._fold(expanded.detach())
 
 
 class Source(NamedTuple):
@@ -38,7 +38,7 @@ class Source(NamedTuple):
 def source(projection: Projection, expanded: Tensor) -> Source:
     """For `rows` and `held_rows`."""
     total = AdjointSum(projection, expanded.dtype)
-    return Source(expanded, _apply(_Collect, expanded, total), total)
+    return Source(expanded, _apply(_Collect, expanded, total) if _is_followed(expanded) else expanded, total)
 
 
 def rows(projection: Projection, source: Source, scaled: Tensor, name: str, start: int, stop: int) -> Tensor:
@@ -53,7 +53,9 @@ def held_rows(projection: Projection, source: Source, memory: Tensor, name: str)
 
 def adjoint_rows(projection: Projection, g: Tensor, name: str, start: int) -> Tensor:
     """`projection.assemble_adjoint`, differentiable in g."""
-    return _apply(_AdjointRows, g, projection, name, start)
+    if _is_followed(g):
+        return _apply(_AdjointRows, g, projection, name, start)
+    return projection.assemble_adjoint(g.detach(), name, start)
 
 
 class _Context(Protocol):
@@ -161,6 +163,11 @@ class _AdjointRows(torch.autograd.Function):
         scaled = projection.scaled(expanded.detach(), ctx.name, moves=False)
         made = rows(projection, source(projection, expanded), scaled, ctx.name, ctx.start, ctx.stop)
         return made, None, None, None
+
+
+def _is_followed(tensor: Tensor) -> bool:
+    """Whether autograd records what is made from it. Where not, the classes here would cost as much as small products."""
+    return tensor.requires_grad and torch.is_grad_enabled()
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
