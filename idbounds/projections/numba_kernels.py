@@ -41,14 +41,15 @@ def write_rows(table: Tensor, pieces: Sequence[Piece]) -> None:
     entries = table.detach().numpy().reshape(-1)
     for about, start, out, base in pieces:
         # Torch never frees memory early again once .numpy() has shown it; FSDP does so with the weights that it has gathered.
-        _write_piece(entries, about, start, out.numpy(), None if base is None else np.from_dlpack(base))
+        under = None if base is None else np.ascontiguousarray(np.from_dlpack(base))
+        _write_piece(entries, about, start, out.numpy(), under)
 
 
 def add_adjoint(total: Tensor, pieces: Sequence[Piece]) -> None:
     """For each piece: total += the transposed rows of P times the piece's, which may be of any dtype."""
     entries = total.numpy().reshape(-1)
     for about, start, g, _ in pieces:
-        _add_piece(entries, about, start, g.to(total.dtype).numpy())
+        _add_piece(entries, about, start, np.ascontiguousarray(g.to(total.dtype).numpy()))
 
 
 def _write_piece(entries: _Numbers, about: Tensorwise, start: int, out: _Numbers, base: _Numbers | None) -> None:

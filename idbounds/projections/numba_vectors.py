@@ -15,6 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, register_model
 from numba.np.arrayobj import make_array
 
@@ -39,6 +40,13 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), LANES))
 
 
+def _contiguous(array: Any) -> Any:
+    """The type of an array, refused where its numbers may lie apart: addresses are counted from its begin."""
+    if not (isinstance(array, types.Array) and array.ndim == 1 and array.is_c_contig):
+        raise TypingError(f"a vector is taken from a contiguous array of one dimension, not from {array}")
+    return array
+
+
 @intrinsic
 def load(_: Any, array: Any, place: Any) -> Any:  # noqa: ARG001 - the compiler reads them from the signature
     """The numbers of a contiguous array from `place` on."""
@@ -47,7 +55,7 @@ def load(_: Any, array: Any, place: Any) -> Any:  # noqa: ARG001 - the compiler 
         pointer = _pointer(context, builder, signature.args[0], arguments)
         return builder.load(pointer, align=_bytes(signature.args[0]))
 
-    return _Vector(array.dtype)(array, types.int64), generate
+    return _Vector(_contiguous(array).dtype)(array, types.int64), generate
 
 
 @intrinsic
@@ -58,19 +66,19 @@ def store(_: Any, array: Any, place: Any, vector: Any) -> Any:  # noqa: ARG001
         builder.store(arguments[2], _pointer(context, builder, signature.args[0], arguments), align=_bytes(signature.args[0]))
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, vector), generate
+    return types.void(_contiguous(array), types.int64, vector), generate
 
 
 @intrinsic
 def prefetch(_: Any, array: Any, place: Any) -> Any:  # noqa: ARG001
     """Begin to bring a vector's numbers to the cache; `place` may lie beyond the array."""
-    return types.void(array, types.int64), _prefetching(for_writing=0)
+    return types.void(_contiguous(array), types.int64), _prefetching(for_writing=0)
 
 
 @intrinsic
 def prefetch_to_write(_: Any, array: Any, place: Any) -> Any:  # noqa: ARG001
     """The same for numbers that will be written."""
-    return types.void(array, types.int64), _prefetching(for_writing=1)
+    return types.void(_contiguous(array), types.int64), _prefetching(for_writing=1)
 
 
 def _prefetching(*, for_writing: int) -> Callable[..., Any]:

@@ -68,6 +68,17 @@ def test_adjoints_agree_to_rounding(family, dtype, d, start, length):
     torch.testing.assert_close(compiled, through_torch, rtol=0, atol=tolerance)
 
 
+@given(family=FAMILIES, dtype=DTYPES, d=st.integers(1, 300), start=st.integers(0, 3000), step=st.integers(0, 3))
+def test_numbers_that_lie_apart_in_memory_are_those_that_are_read(family, dtype, d, start, step):
+    # A gradient of sum() is one number, seen as many: step 0.
+    P, memory = projection(family, d=d, D=20_000, seed=1), gaussian(9000, dtype=dtype)
+    apart = memory.as_strided((3000,), (step,))
+    assert torch.equal(P.adjoint_rows(apart, start=start), P.adjoint_rows(apart.clone(), start=start))
+    scaled = P.scaled(P._expand(gaussian(d, dtype=dtype)), "", moves=True)
+    moved = P.assemble(scaled, apart, "", start, start + 3000)
+    assert torch.equal(moved, P.assemble(scaled, apart.clone(), "", start, start + 3000))
+
+
 @given(
     dtype=DTYPES,
     batch=st.integers(0, 3),

@@ -36,6 +36,15 @@ def _compute(one, other, place, word, shift, results):
     store(results[3], place, flipped(left, np.uint32(word), np.uint32(shift)))
 
 
+def test_numbers_that_lie_apart_are_refused():
+    @numba.njit
+    def first(numbers, result):
+        store(result, 0, load(numbers, 0))
+
+    with pytest.raises(numba.TypingError, match="contiguous array"):
+        first(np.zeros(4 * LANES)[::2], np.zeros(LANES))
+
+
 @given(
     one=NUMBERS,
     seed=st.integers(0, 99),
