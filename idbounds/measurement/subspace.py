@@ -17,11 +17,12 @@ from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.measurement import saving
 from idbounds.measurement.disguise import OF_THE_MODEL, class_for
+from idbounds.measurement.embeddings import look_up_moved_rows, only_in_embeddings
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.parametrizations.base import bake
 from idbounds.measurement.recurrent import follow_moved_weights, forget_moved_weights
 from idbounds.measurement.sharding import require_whole
-from idbounds.measurement.sites import Site, autocast_dtype, cast_by_autocast, moved_directly, trainable_sites, trained_directly
+from idbounds.measurement.sites import autocast_dtype, cast_by_autocast, moved_directly, trainable_sites, trained_directly
 from idbounds.measurement.soundness import require_plain_weights, require_sound
 from idbounds.measurement.state import hash_of, install_state_hooks
 from idbounds.measurement.undisturbed import undisturbed
@@ -117,7 +118,8 @@ class Subspace(nn.Module):
         #: Which coordinates have values of their own instead of those of `theta_d`, and the values: two tensors of d numbers.
         self.held: tuple[Tensor, Tensor] | None = None
         self._points: dict[bool, Mapping[str, Point]] | None = None
-        self._weights = _weights(memory, sites)
+        in_embeddings = only_in_embeddings(sites)
+        self._weights = _weights(memory, transient=frozenset(in_embeddings))
         self._cast_by_autocast = frozenset(name for name, places in sites.items() if all(map(cast_by_autocast, places)))
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
@@ -125,6 +127,7 @@ class Subspace(nn.Module):
             moved = _Moved(self, name)
             for module, attribute, _ in places:
                 parametrize.register_parametrization(module, attribute, moved, unsafe=True)
+        look_up_moved_rows(place for name in in_embeddings.keys() - self._direct.keys() for place in in_embeddings[name])
         follow_moved_weights(self.model)
         install_state_hooks(self)
         self.__class__ = class_for(type(self), model)
@@ -156,6 +159,13 @@ class Subspace(nn.Module):
                 return moved_directly(theta_0, self.coordinates()[start : start + size])
         dtype = autocast_dtype(theta_0) if name in self._cast_by_autocast else theta_0.dtype
         return self._weights.make(self._current_points()[name], theta_0, name=name, dtype=dtype)
+
+    def looked_up(self, theta_0: Tensor, name: str, indices: Tensor, padding: int | None) -> Tensor:
+        """The rows of θ that indices name, for a matrix that an embedding holds; the row `padding` has no gradient."""
+        point = self._current_points()[name]
+        with undisturbed(theta_0.device):
+            rows = point.looked_up(theta_0, indices.reshape(-1).long(), name=name, padding=padding)
+        return rows.view(*indices.shape, theta_0.shape[1])
 
     def tensors(self, theta_0: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """θ for tensors at θ₀, by their names, differentiable in `theta_d`; what they share is made once."""
@@ -275,6 +285,11 @@ class _Moved(nn.Module):
         (subspace,) = self._owner
         return subspace.moved(theta_0, self.name)
 
+    def looked_up(self, theta_0: Tensor, indices: Tensor, padding: int | None) -> Tensor:
+        """See `Subspace.looked_up`."""
+        (subspace,) = self._owner
+        return subspace.looked_up(theta_0, self.name, indices, padding)
+
 
 def _copy(model: nn.Module, *, share_weights: bool) -> nn.Module:
     """A copy of a model; on demand with the caller's own weights in it, as parameters of the copy."""
@@ -284,15 +299,12 @@ def _copy(model: nn.Module, *, share_weights: bool) -> nn.Module:
     return copy.deepcopy(model, memo=shared)
 
 
-def _weights(memory: str, sites: Mapping[str, Sequence[Site]]) -> Weights:
+def _weights(memory: str, *, transient: frozenset[str]) -> Weights:
     if memory == "recompute":
         return RemadeWeights()
     if memory != "keep":
         raise ConfigError(f"memory must be 'keep' or 'recompute', got {memory!r}")
-    only_embeddings = (
-        name for name, places in sites.items() if all(isinstance(place.module, nn.Embedding) for place in places)
-    )
-    return KeptWeights(transient=frozenset(only_embeddings))
+    return KeptWeights(transient)
 
 
 def _rebuilt(

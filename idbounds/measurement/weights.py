@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -15,9 +14,6 @@ from torch import Tensor
 from idbounds.measurement.undisturbed import undisturbed
 from idbounds.projections.compiled import is_capturing
 from idbounds.projections.point import Point, Write
-
-#: On a CPU tensors with more numbers are made one by one, each just before its use, for which a cache still has it.
-_MOST_ON_A_CPU = 2**15
 
 
 class Weights(Protocol):
@@ -56,6 +52,7 @@ class KeptWeights:
 
     Filling memory that is there takes a fraction of the time of fresh memory. Where `transient` names a tensor its θ is
     made for each use and not kept: an embedding's weight takes no part in the backward pass, so nothing needs it longer.
+    (Where nothing else is done with it, a CPU does not make it at all: see embeddings.py.)
 
     A forward pass can be captured in a CUDA graph once it has run: its replays write θ, and of what, to the same memory.
     """
@@ -104,11 +101,14 @@ class KeptWeights:
         return point.held(kept.memory, name=name)
 
     def _fill(self, point: Point, name: str, kept: _Kept) -> None:
-        """Write θ of a tensor, and of others at the same point that were used before: on a GPU one launch serves all."""
+        """Write θ of a tensor, and of all others at the same point that were used before.
+
+        On a GPU one launch serves all. On a CPU one call does: between two products of matrices nothing of the way to a
+        kernel is in a cache, and to go it takes as long as writing a tensor of a million weights.
+        """
         filled, device = [(name, kept)], kept.memory.device
-        if kept.memory.numel() <= _most_made_together(device):
-            alike = ((one, other) for one, other in self._stale_at(point) if other is not kept)
-            filled += [(one, other) for one, other in alike if other.memory.device == other.theta_0.device == device]
+        alike = ((one, other) for one, other in self._stale_at(point) if other is not kept)
+        filled += [(one, other) for one, other in alike if other.memory.device == other.theta_0.device == device]
         with undisturbed(device):
             point.write_all([Write(one, other.memory, other.theta_0) for one, other in filled])
         # Compiled code writes to memory behind autograd's back.
@@ -121,7 +121,7 @@ class KeptWeights:
         if self._stale is None:
             self._stale = {}
             for (name, _), kept in self._kept.items():
-                if kept.stamp is None and kept.is_used and kept.memory.numel() <= _most_made_together(kept.memory.device):
+                if kept.stamp is None and kept.is_used:
                     self._stale.setdefault(self._points[name], []).append((name, kept))
         return self._stale.pop(point, [])
 
@@ -133,11 +133,6 @@ class KeptWeights:
             yield
         finally:
             self._points, self._stale = {}, None  # they hold autograd's graph
-
-
-def _most_made_together(device: torch.device) -> float:
-    """So many numbers a tensor has at most that is made with others."""
-    return _MOST_ON_A_CPU if device.type == "cpu" else math.inf
 
 
 def _stamp(memory: Tensor, theta_0: Tensor) -> _Stamp:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from idbounds.projections.base import Projection
 
 #: Gradients wait until they have so many numbers. On a GPU 32 MiB in float32: a launch for each would take longer than the
-#: products of most of them. On a CPU 128 KiB, and those with more do not wait: a call costs as much as some 2^14 numbers.
-_WAITING = {"cuda": 2**23, "cpu": 2**15}
+#: products of most of them. On a CPU 4 MiB, and those with more do not wait: between two products of matrices nothing of the
+#: way to a kernel is in a cache, and to go it takes as long as some 2^20 numbers.
+_WAITING = {"cuda": 2**23, "cpu": 2**20}
 
 
 class Gradient(NamedTuple):

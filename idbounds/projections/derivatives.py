@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from idbounds.projections import lookup
 from idbounds.projections.adjoint_sum import AdjointSum
 
 if TYPE_CHECKING:
@@ -51,6 +54,13 @@ def held_rows(projection: Projection, source: Source, memory: Tensor, name: str)
     return _apply(_HeldRows, *source, memory, projection, name)
 
 
+def looked_up(
+    projection: Projection, source: Source, scaled: Tensor, theta_0: Tensor, indices: Tensor, name: str, padding: int | None
+) -> Tensor:
+    """`lookup.moved_rows`, differentiable in `source.expanded`, from which `scaled` is made."""
+    return _apply(_LookedUp, *source, scaled, projection, theta_0, indices, name, padding)
+
+
 def adjoint_rows(projection: Projection, g: Tensor, name: str, start: int) -> Tensor:
     """`projection.assemble_adjoint`, differentiable in g."""
     if _is_followed(g):
@@ -65,6 +75,7 @@ class _Context(Protocol):
     start: int
     stop: int
     dtype: torch.dtype
+    gradients: Callable[[Tensor], Iterable[tuple[Tensor, int]]]
 
     def set_materialize_grads(self, value: bool) -> None: ...
 
@@ -121,7 +132,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _to_source(ctx, grad.contiguous()), *[None] * 7
+        return _to_source(ctx, [(grad.contiguous(), ctx.start)]), *[None] * 7
 
 
 class _HeldRows(torch.autograd.Function):
@@ -135,19 +146,47 @@ class _HeldRows(torch.autograd.Function):
         projection: Projection,
         name: str,
     ) -> Tensor:
-        ctx.projection, ctx.total, ctx.name, ctx.start, ctx.dtype = projection, total, name, 0, expanded.dtype
+        ctx.projection, ctx.total, ctx.name, ctx.dtype = projection, total, name, expanded.dtype
         return memory.detach()
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _to_source(ctx, grad.reshape(-1)), *[None] * 5
+        return _to_source(ctx, [(grad.reshape(-1), 0)]), *[None] * 5
 
 
-def _to_source(ctx: _Context, g: Tensor) -> Tensor | None:
-    """The gradient of `expanded`, or None where it is in the total. What is to be differentiated again has no part in that."""
+class _LookedUp(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: _Context,
+        expanded: Tensor,
+        ticket: Tensor,  # noqa: ARG004
+        total: AdjointSum,
+        scaled: Tensor,
+        projection: Projection,
+        theta_0: Tensor,
+        indices: Tensor,
+        name: str,
+        padding: int | None,
+    ) -> Tensor:
+        ctx.projection, ctx.total, ctx.name, ctx.dtype = projection, total, name, expanded.dtype
+        ctx.gradients = partial(lookup.gradients, indices=indices, height=len(theta_0), padding=padding, dtype=expanded.dtype)
+        return lookup.moved_rows(projection, scaled, theta_0.detach(), indices, name)
+
+    @staticmethod
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _to_source(ctx, ctx.gradients(grad)), *[None] * 8
+
+
+def _to_source(ctx: _Context, gradients: Iterable[tuple[Tensor, int]]) -> Tensor | None:
+    """From gradients of rows, each with the first row's place, that of `expanded`, or None where it is in the total.
+
+    What is to be differentiated again has no part in that.
+    """
     if torch.is_grad_enabled():
-        return adjoint_rows(ctx.projection, g.to(ctx.dtype), ctx.name, ctx.start)
-    ctx.total.add(g, ctx.name, ctx.start)
+        made = [adjoint_rows(ctx.projection, g.to(ctx.dtype), ctx.name, start) for g, start in gradients]
+        return torch.stack(made).sum(0) if made else None
+    for g, start in gradients:
+        ctx.total.add(g, ctx.name, start)
     return None
 
 

@@ -60,6 +60,18 @@ class Point:
         point.write(out, name=name, theta_0=theta_0)
         return point.held(out, name=name)
 
+    def looked_up(self, theta_0: Tensor, indices: Tensor, *, name: str, padding: int | None = None) -> Tensor:
+        """The rows of the matrix theta_0 + P w that indices, (n,), name: (n, columns), as `move` makes them, without the rest.
+
+        As in `torch.nn.Embedding` the row `padding` has no gradient.
+
+        Raises:
+            IndexError: an index names no row.
+        """
+        point = self._wide_enough_for(theta_0)
+        scaled = point._scaled_for(name, moves=True)
+        return derivatives.looked_up(self._projection, point._source, scaled, theta_0, indices, name, padding)
+
     def _wide_enough_for(self, theta_0: Tensor) -> Point:
         """This point in the wider precision of theta_0 and w."""
         expanded = self._source.expanded

@@ -19,7 +19,7 @@ from idbounds.projections.adjoint_sum import Gradient
 from idbounds.projections.base import Projection
 from idbounds.projections.compiled import kernels_for
 from idbounds.projections.point import Write
-from idbounds.projections.threads import parts_of
+from idbounds.projections.threads import run_in_parts
 from idbounds.projections.units import COLUMNS, LINES, RUN, Piece, Tensorwise
 
 #: The table holds at least so many variants of w, differently permuted or mixed. Each has signs of its own.
@@ -128,23 +128,23 @@ class TableProjection(Projection):
             kernels.write_rows(expanded, [Piece(self.tensorwise(name), start, out, base)])
 
     def assemble_all(self, scaled: Tensor, writes: Sequence[Write]) -> None:
-        """All at once, but on a CPU what is large, whose parts have threads of their own, or in another dtype."""
+        """All at once, each thread a share; on a CPU what is in another dtype one by one."""
         kernels = kernels_for(scaled)
         if kernels is None:
             super().assemble_all(scaled, writes)
             return
         together: list[Piece] = []
         for one in writes:
-            if scaled.device.type != "cpu" or self._is_one_part(one, scaled.dtype):
-                together.append(Piece(self.tensorwise(one.name), 0, one.out, one.base))
-            else:
+            if scaled.device.type == "cpu" and any(it is not None and it.dtype != scaled.dtype for it in (one.out, one.base)):
                 super().assemble_all(scaled, [one])
-        kernels.write_rows(scaled, together)
+            else:
+                together.append(Piece(self.tensorwise(one.name), 0, one.out, one.base))
 
-    def _is_one_part(self, write: Write, dtype: torch.dtype) -> bool:
-        """Whether one thread makes it, and nothing is cast."""
-        parts = parts_of(write.out.numel(), edge=self.tile_rows, threads=torch.get_num_threads())
-        return parts == 1 and all(one is None or one.dtype == dtype for one in (write.out, write.base))
+        def part(_: int, begin: int, end: int) -> None:
+            kernels.write_rows(scaled, _share(together, begin, end))
+
+        rows = sum(piece.rows.numel() for piece in together)
+        run_in_parts(part, 0, rows, edge=self.tile_rows, device=scaled.device)
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         return self._collected(self._add_adjoint_rows(None, g, name, start))
@@ -197,6 +197,19 @@ class TableProjection(Projection):
         if end - begin < last - first:
             piece = torch.nn.functional.pad(piece, (begin - first, last - end))
         return piece.view(len(units), self.unit)
+
+
+def _share(pieces: Sequence[Piece], begin: int, end: int) -> list[Piece]:
+    """Of pieces, one after another, the rows [begin, end)."""
+    share, offset = [], 0
+    for piece in pieces:
+        size = piece.rows.numel()
+        within = slice(max(begin - offset, 0), min(end - offset, size))
+        if within.start < within.stop:
+            base = None if piece.base is None else piece.base[within]
+            share.append(piece._replace(start=piece.start + within.start, rows=piece.rows[within], base=base))
+        offset += size
+    return share
 
 
 def _parts(numbers: range, size: int) -> Iterator[range]:
