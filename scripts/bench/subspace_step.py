@@ -7,13 +7,13 @@
 
 Forward, backward, optimizer; batch 16 x 128 tokens, two classes, or for the networks of Li et al. 2018 64 images of the shape
 of MNIST's. MiniLM has its real weights; the model in the shape of RoBERTa-base has random ones, because real ones cannot be had
-here. Times are those of a round-robin of all methods in one process, medians over the rounds, and ratios to full fine-tuning
-with fused AdamW. Memory is the growth of the process's peak over what it held before the model was made, in a process of its
-own for each method: as it is, where at this batch the activations of a model outweigh its weights, and with gradient
-checkpointing, which whoever is short of memory turns on.
+here. Times are those of a round-robin of all methods in one process, medians over the rounds; ratios are to full fine-tuning
+with fused AdamW in the same round, medians too, since a machine's speed changes from minute to minute. Memory is the growth of
+the process's peak over what it held before the model was made, in a process of its own for each method: as it is, where at this
+batch the activations of a model outweigh its weights, and with gradient checkpointing, which one short of memory turns on.
 
 glibc keeps freed blocks of up to 32 MB to itself, in pieces, so that the peak would say more of its bookkeeping than of the
-methods: the bench runs with MALLOC_MMAP_THRESHOLD_ at 1 MiB, for every method and for the times as well.
+methods: memory is measured with MALLOC_MMAP_THRESHOLD_ at 1 MiB, for every method. Times are with what glibc does by itself.
 
 On a CUDA device the forward pass is in bfloat16 (autocast), memory is the peak of what torch's allocator hands out, one method
 after another in one process, and the tables are gpu_time and gpu_memory. The lines named "of bfloat16" hold theta_0 itself in
@@ -51,7 +51,6 @@ from idbounds.measurement.batches import Batch, call
 from idbounds.measurement.small_networks import SMALL_NETWORKS, small_network
 from idbounds.provenance import provenance_line
 
-MALLOC = "MALLOC_MMAP_THRESHOLD_"
 SEED = 0
 BATCH, LENGTH, CLASSES = 16, 128, 2
 IMAGES, SHAPE, DIGITS = 64, (1, 28, 28), 10
@@ -188,8 +187,8 @@ def step_of(batch: Batch, module: nn.Module, optimizer: torch.optim.Optimizer, *
     return step
 
 
-def times(model: str, methods: list[Method], *, rounds: int) -> dict[str, float]:
-    """Median seconds a step, all methods taking turns; the first step of each is not counted."""
+def times(model: str, methods: list[Method], *, rounds: int) -> pd.DataFrame:
+    """Seconds a step: a column a method, a row a round in which all take turns; the first step of each is not counted."""
     steps = {method.name: step_of(batch_for(model), *method.make(model_named(model))) for method in methods}
     measured: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
@@ -198,7 +197,7 @@ def times(model: str, methods: list[Method], *, rounds: int) -> dict[str, float]
             step()
             if number:
                 measured[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in measured.items()}
+    return pd.DataFrame(measured)
 
 
 def graphed_seconds(model: str, method: Method, *, rounds: int) -> float:
@@ -269,14 +268,17 @@ def cuda_peak_bytes(model: str, method: Method, *, checkpointing: bool) -> int:
 def peak_in_a_process(model: str, method: Method, *, checkpointing: bool) -> int:
     command = [sys.executable, __file__, "--memory-of", method.name, "--models", model]
     command += ["--checkpointing"] if checkpointing else []
-    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**20)}  # glibc reads it when a process starts
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return int(json.loads(ran.stdout.splitlines()[-1]))
 
 
 def time_table(model: str, *, rounds: int) -> pd.DataFrame:
     methods = methods_for(size_of(model))
     table = pd.DataFrame({"model": model, "D": size_of(model), "method": [method.name for method in methods]})
-    table["seconds a step"] = list(times(model, methods, rounds=rounds).values())
-    table["ratio"] = table["seconds a step"] / table["seconds a step"][0]
+    measured = times(model, methods, rounds=rounds)
+    table["seconds a step"] = measured.median().to_numpy()
+    table["ratio"] = measured.div(measured.iloc[:, 0], axis=0).median().to_numpy()
     if DEVICE.type == "cuda":
         table["in a CUDA graph"] = [
             graphed_seconds(model, method, rounds=rounds) if method.graph else math.nan for method in methods
@@ -327,8 +329,6 @@ def write(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 
 def main() -> None:
-    if MALLOC not in os.environ:  # glibc reads it when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, MALLOC: str(2**20)})
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["minilm", "roberta-base"])
     parser.add_argument("--parts", nargs="+", choices=["memory", "time"], default=["memory", "time"])
