@@ -156,16 +156,21 @@ class Fastfood(TableProjection):
     def _mixers_like(self, vector: Tensor) -> _Mixers:
         key = (vector.device, vector.dtype)
         if key not in self._mixers:
-            made = [self._make_mixer(variant) for variant in range(VARIANTS)]
-            first, permutations, inverses, second = (np.stack(parts, axis=1) for parts in zip(*made, strict=True))
-            numbers = self.groups * self.unit
-            columns = [fair_signs(self._stream("columns", str(variant)), 0, numbers) for variant in range(VARIANTS)]
+            # Variant by variant into what is kept: of all variants at once the 64-bit numbers would be many times as large.
+            shape = (self.block, VARIANTS)
+            first, second = np.empty(shape, dtype=np.int8), np.empty(shape, dtype=np.int8)
+            permutations, inverses = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int32)
+            columns = np.empty((VARIANTS, self.groups * self.unit), dtype=np.int8)
+            for variant in range(VARIANTS):
+                first[:, variant], permutation, inverse, second[:, variant] = self._make_mixer(variant)
+                permutations[:, variant], inverses[:, variant] = _places(permutation, variant), _places(inverse, variant)
+                columns[variant] = fair_signs(self._stream("columns", str(variant)), 0, columns.shape[1])
             self._mixers[key] = _Mixers(
                 first_signs=torch.from_numpy(first).to(vector),
-                permutations=_places(permutations).to(vector.device),
-                inverses=_places(inverses).to(vector.device),
+                permutations=torch.from_numpy(permutations.reshape(-1)).to(vector.device),
+                inverses=torch.from_numpy(inverses.reshape(-1)).to(vector.device),
                 second_signs=torch.from_numpy(second).to(vector),
-                column_signs=torch.from_numpy(np.stack(columns).reshape(VARIANTS, LINES, self._repeats, -1)).to(vector),
+                column_signs=torch.from_numpy(columns.reshape(VARIANTS, LINES, self._repeats, -1)).to(vector),
                 # A tensor: by a plain number torch divides on some devices, and multiplies on others.
                 root=vector.new_full((), math.sqrt(self.block)),
             )
@@ -184,10 +189,9 @@ def _tile(units: range, like: Tensor) -> MixingTile:
     return mixing_tile(len(units), LINES, COLUMNS, like=like)
 
 
-def _places(rows: NDArray[np.int64]) -> Tensor:
-    """For columns (m, 16) of row numbers, where those numbers of a matrix (m, 16) are in its memory."""
-    m, variants = rows.shape
-    return torch.from_numpy((rows * variants + np.arange(variants)).astype(np.int32).reshape(m * variants))
+def _places(rows: NDArray[np.int64], variant: int) -> NDArray[np.int64]:
+    """For row numbers of one column where those numbers of a matrix (m, 16) are in its memory."""
+    return rows * VARIANTS + variant
 
 
 def _permuted(values: Tensor, places: Tensor) -> Tensor:

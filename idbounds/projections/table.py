@@ -205,10 +205,12 @@ def _share(pieces: Sequence[Piece], begin: int, end: int) -> list[Piece]:
     for piece in pieces:
         size = piece.rows.numel()
         within = slice(max(begin - offset, 0), min(end - offset, size))
-        if within.start < within.stop:
+        offset += size
+        if within == slice(0, size):
+            share.append(piece)  # views of all its rows would cost a small tensor more than they do
+        elif within.start < within.stop:
             base = None if piece.base is None else piece.base[within]
             share.append(piece._replace(start=piece.start + within.start, rows=piece.rows[within], base=base))
-        offset += size
     return share
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from idbounds.projections import projection
 from idbounds.projections.compiled import SWITCH, kernels_for
 from idbounds.projections.hadamard import walsh_hadamard
+from idbounds.projections.point import Write
 from idbounds.testing.projection_suite import gaussian
 
 pytest.importorskip("numba", reason="the compiled path needs numba (extra fast)")
@@ -112,6 +113,23 @@ def test_the_same_adjoint_again_with_two_threads(family):
         torch.testing.assert_close(P.T @ g, first, rtol=1e-3, atol=1e-5)
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("family", ["fastfood", "one_hot", "signed_permutation"])
+def test_tensors_that_threads_share_are_those_made_one_by_one(family):
+    # With three threads the cuts lie within the large tensors, at no unit's edge.
+    layout = [("small", 77), ("large", 2**20 + 5), ("other", 2**20 - 33), ("last", 2048)]
+    P = projection(family, d=200, layout=layout, seed=4)
+    point, threads = P.at(gaussian(200, dtype=torch.float32)), torch.get_num_threads()
+    bases = {name: gaussian(size, dtype=torch.float32) for name, size in layout}
+    try:
+        torch.set_num_threads(3)
+        outs = {name: torch.full_like(base, torch.nan) for name, base in bases.items()}
+        point.write_all([Write(name, outs[name], base) for name, base in bases.items()])
+    finally:
+        torch.set_num_threads(threads)
+    for name, base in bases.items():
+        assert torch.equal(outs[name], point.move(base, name=name))
 
 
 def test_without_numba_everything_goes_through_torch():
