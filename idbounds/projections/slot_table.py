@@ -32,6 +32,9 @@ class SlotTable(TableProjection):
 
     mixes = False
 
+    # As in `TableProjection`; with two operations a tile, each should be long, and there is one memory a tile, not two.
+    tile_rows = 2**20
+
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
         slots = self._make_slots().reshape(-1) % self.d

@@ -49,7 +49,7 @@ class Sparse(Projection):
     family: ClassVar[str] = "sparse"
     version: ClassVar[int] = 2
     default_options: ClassVar[dict[str, int]] = {"nonzeros": 0}
-    tile_rows = OneHot.tile_rows
+    tile_rows = 2**19
 
     def __init__(self, spec: ProjectionSpec) -> None:
         super().__init__(spec)
