@@ -7,8 +7,9 @@
 
 Forward, backward, optimizer; batch 16 x 128 tokens, two classes, or for the networks of Li et al. 2018 64 images of the shape
 of MNIST's. MiniLM has its real weights; the model in the shape of RoBERTa-base has random ones, because real ones cannot be had
-here. Times are those of a round-robin of all methods in one process, medians over the rounds; ratios are to full fine-tuning
-with fused AdamW in the same round, medians too, since a machine's speed changes from minute to minute. Memory is the growth of
+here. Each method takes turns with full fine-tuning by fused AdamW, each in a process of its own, for what a process has freed
+another method would find; times are medians, ratios medians over the turns, since a machine's speed changes from minute to
+minute. (On a CUDA device, whose memory torch itself keeps, all methods take turns in one process.) Memory is the growth of
 the process's peak over what it held before the model was made, in a process of its own for each method: as it is, where at this
 batch the activations of a model outweigh its weights, and with gradient checkpointing, which one short of memory turns on.
 
@@ -187,17 +188,62 @@ def step_of(batch: Batch, module: nn.Module, optimizer: torch.optim.Optimizer, *
     return step
 
 
+class Turns:
+    """A method's steps, one at a time, in a process of its own."""
+
+    def __init__(self, model: str, method: Method) -> None:
+        command = [sys.executable, __file__, "--steps-of", method.name, "--models", model]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def __enter__(self) -> Callable[[], float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        asks, answers = self._process.stdin, self._process.stdout
+
+        def seconds() -> float:
+            print(file=asks, flush=True)
+            return float(next(answers))
+
+        return seconds
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+
+def take_turns(step: Callable[[], None]) -> None:
+    """A step for each line that comes in, its seconds in a line that goes out."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    for _ in sys.stdin:
+        print(seconds_of(step), file=answers, flush=True)
+
+
+def seconds_of(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
 def times(model: str, methods: list[Method], *, rounds: int) -> pd.DataFrame:
-    """Seconds a step: a column a method, a row a round in which all take turns; the first step of each is not counted."""
-    steps = {method.name: step_of(batch_for(model), *method.make(model_named(model))) for method in methods}
-    measured: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if number:
-                measured[name].append(time.perf_counter() - start)
-    return pd.DataFrame(measured)
+    """Median seconds a step and the median of the ratio to the first method's; the first step of each is not counted."""
+    if DEVICE.type == "cuda":
+        steps = {method.name: step_of(batch_for(model), *method.make(model_named(model))) for method in methods}
+        all_rounds = pd.DataFrame([{name: seconds_of(step) for name, step in steps.items()} for _ in range(rounds + 1)])[1:]
+        ratios = all_rounds.div(all_rounds.iloc[:, 0], axis=0)
+        return pd.DataFrame({"seconds a step": all_rounds.median(), "ratio": ratios.median()})
+    rows, full = {}, list[float]()
+    for method in methods[1:]:
+        with Turns(model, methods[0]) as one, Turns(model, method) as other:
+            pairs = [(one(), other()) for _ in range(rounds + 1)][1:]
+        full += [seconds for seconds, _ in pairs]
+        rows[method.name] = (
+            statistics.median(seconds for _, seconds in pairs),
+            statistics.median(seconds / base for base, seconds in pairs),
+        )
+        print(method.name, *rows[method.name], flush=True)
+    rows = {methods[0].name: (statistics.median(full), 1.0), **rows}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["seconds a step", "ratio"])
 
 
 def graphed_seconds(model: str, method: Method, *, rounds: int) -> float:
@@ -277,8 +323,7 @@ def time_table(model: str, *, rounds: int) -> pd.DataFrame:
     methods = methods_for(size_of(model))
     table = pd.DataFrame({"model": model, "D": size_of(model), "method": [method.name for method in methods]})
     measured = times(model, methods, rounds=rounds)
-    table["seconds a step"] = measured.median().to_numpy()
-    table["ratio"] = measured.div(measured.iloc[:, 0], axis=0).median().to_numpy()
+    table[list(measured.columns)] = measured.to_numpy()
     if DEVICE.type == "cuda":
         table["in a CUDA graph"] = [
             graphed_seconds(model, method, rounds=rounds) if method.graph else math.nan for method in methods
@@ -336,12 +381,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/subspace"))
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--steps-of", help=argparse.SUPPRESS)
     parser.add_argument("--checkpointing", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     use_device(arguments.device)
     if arguments.memory_of:
         (method,) = (method for method in METHODS if method.name == arguments.memory_of)
         print(json.dumps(peak_bytes(arguments.models[0], method, checkpointing=arguments.checkpointing)))
+        return
+    if arguments.steps_of:
+        (method,) = (method for method in METHODS if method.name == arguments.steps_of)
+        take_turns(step_of(batch_for(arguments.models[0]), *method.make(model_named(arguments.models[0]))))
         return
     if "memory" in arguments.parts:
         write(pd.concat([memory_table(model) for model in arguments.models]), arguments.output, "memory")
