@@ -247,8 +247,8 @@ def print_memory_of(name: str, size: int, d: int) -> None:
     if case.pure_torch:
         os.environ[SWITCH] = "1"
     torch.set_num_threads(1)
-    # So that code that is loaded or compiled at first use is not counted; a size that every family takes.
-    small, some = case.make(d, 2 * WARM_UP), torch.zeros(2 * WARM_UP)
+    # So that code that is loaded or compiled at first use is not counted; a size that every family takes, and that cuts a unit.
+    small, some = case.make(d, 2 * WARM_UP + 1), torch.zeros(2 * WARM_UP + 1)
     small.move(some, torch.zeros_like(some))
     small.adjoint(some)
     theta_0, out = torch.ones(size), torch.ones(size)
