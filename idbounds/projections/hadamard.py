@@ -45,8 +45,10 @@ def _butterflies(source: Tensor, result: Tensor, half: int) -> list[Callable[[],
     batch, size, columns = source.shape
     pairs, made = (values.view(batch * size // (2 * half), 2, half * columns) for values in (source, result))
     if half * columns >= _WIDE:
-        # a + 1 b and a + (-1) b: the products are exact, so the bits are those of a + b and a - b.
-        return [partial(torch.addcmul, pairs[:, :1], pairs[:, 1:], source.new_tensor([[1.0], [-1.0]]), out=made)]
+        # a + 1 b and a + (-1) b: the products are exact, so the bits are those of a + b and a - b. The two factors are made on
+        # the device, for while a CUDA graph is captured nothing can be copied to it.
+        signs = torch.linspace(1.0, -1.0, 2, dtype=source.dtype, device=source.device).unsqueeze(1)
+        return [partial(torch.addcmul, pairs[:, :1], pairs[:, 1:], signs, out=made)]
     first, second = pairs[:, 0], pairs[:, 1]
     return [partial(torch.add, first, second, out=made[:, 0]), partial(torch.sub, first, second, out=made[:, 1])]
 
