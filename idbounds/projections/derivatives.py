@@ -169,8 +169,9 @@ class _LookedUp(torch.autograd.Function):
         padding: int | None,
     ) -> Tensor:
         ctx.projection, ctx.total, ctx.name, ctx.dtype = projection, total, name, expanded.dtype
-        ctx.gradients = partial(lookup.gradients, indices=indices, height=len(theta_0), padding=padding, dtype=expanded.dtype)
-        return lookup.moved_rows(projection, scaled, theta_0.detach(), indices, name)
+        found = list(lookup.blocks(indices, height=theta_0.shape[0], columns=theta_0.shape[1]))
+        ctx.gradients = partial(lookup.gradients, found=found, padding=padding, dtype=expanded.dtype)
+        return lookup.moved_rows(projection, scaled, theta_0.detach(), found, name, count=len(indices))
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from idbounds.projections.compiled import transforms_for
 
 #: Where so many numbers in a row are added to as many, sums and differences are made by one operation, in three quarters of the
-#: time of two; where there are fewer, in up to twice that time. By hand, on two processors.
+#: time of two; where there are fewer, in up to twice that time. By hand, on an AMD EPYC.
 _WIDE = 256
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,26 +43,26 @@ def blocks(indices: Tensor, *, height: int, columns: int) -> Iterator[Block]:
             yield Block(first, int(rows[-1]) + 1, order[low:high], rows - first)
 
 
-def moved_rows(projection: Projection, scaled: Tensor, theta_0: Tensor, indices: Tensor, name: str) -> Tensor:
-    """θ₀ + P w in the rows that indices name: (n, columns), in the dtype of θ₀; from `Projection.scaled(..., moves=True)`."""
-    height, columns = theta_0.shape
-    made = theta_0.new_empty(len(indices), columns)
-    for first, stop, places, rows in blocks(indices, height=height, columns=columns):
+def moved_rows(
+    projection: Projection, scaled: Tensor, theta_0: Tensor, found: Sequence[Block], name: str, *, count: int
+) -> Tensor:
+    """θ₀ + P w in the rows that indices name: (count, columns), in the dtype of θ₀; from `scaled(..., moves=True)`."""
+    columns = theta_0.shape[1]
+    made = theta_0.new_empty(count, columns)
+    for first, stop, places, rows in found:
         base = theta_0[first:stop].reshape(-1).to(scaled.dtype)
         moved = projection.assemble(scaled, base, name, first * columns, stop * columns)
         made.index_copy_(0, places, moved.view(-1, columns).index_select(0, rows).to(made.dtype))
     return made
 
 
-def gradients(
-    grad: Tensor, indices: Tensor, *, height: int, padding: int | None, dtype: torch.dtype
-) -> Iterator[tuple[Tensor, int]]:
+def gradients(grad: Tensor, found: Sequence[Block], *, padding: int | None, dtype: torch.dtype) -> Iterator[tuple[Tensor, int]]:
     """The matrix's gradient, from that of the rows that were looked up: in blocks, each with the place where it begins.
 
     A row that stands for padding has none, as in `torch.nn.Embedding`.
     """
     columns = grad.shape[1]
-    for first, stop, places, rows in blocks(indices, height=height, columns=columns):
+    for first, stop, places, rows in found:
         g = grad.new_zeros(stop - first, columns, dtype=dtype).index_add_(0, rows, grad.index_select(0, places).to(dtype))
         if padding is not None and first <= padding < stop:
             g.index_fill_(0, torch.tensor([padding - first]), 0.0)

@@ -49,7 +49,8 @@ def _stages(numbers: Any, step: Any) -> None:
 
 @numba.njit(inline="always")
 def _two_stages(numbers: Any, step: Any) -> None:
-    first, second, third, fourth = four_slices(numbers, 0, step, step)
+    first, second = numbers[:step], numbers[step : 2 * step]
+    third, fourth = numbers[2 * step : 3 * step], numbers[3 * step :]
     for place in range(step):
         first[place], second[place], third[place], fourth[place] = hadamard_4(
             (first[place], second[place], third[place], fourth[place])
@@ -62,12 +63,3 @@ def hadamard_4(four: Any) -> Any:
     a, b, c, d = four
     e, f, g, h = a + b, a - b, c + d, c - d
     return e + g, f + h, e - g, f - h
-
-
-@numba.njit(inline="always")
-def four_slices(numbers: Any, begin: Any, step: Any, length: Any) -> Any:
-    """Four stretches of one length, a step apart."""
-    return (
-        numbers[begin : begin + length], numbers[begin + step : begin + step + length],
-        numbers[begin + 2 * step : begin + 2 * step + length], numbers[begin + 3 * step : begin + 3 * step + length],
-    )  # fmt: skip

@@ -117,7 +117,7 @@ def _segment(key: Any, segment: Any, groups: Any, variants: Any, rotates: Any) -
 
 @numba.njit(inline="always")
 def _begin(unit: Any, places: Any) -> Any:
-    """(Segment, first stretch of its variant, stretch within) of a unit. Where every unit counts: a division takes as long."""
+    """(Segment, first stretch of its variant, stretch within) of a unit. Runs count on from it: a division takes longer."""
     groups, variants, _, segment_key, multiplier, rotates = places
     segment = unit // groups
     variant, offset = _segment(segment_key, segment, groups, variants, rotates)

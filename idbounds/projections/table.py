@@ -54,8 +54,8 @@ class TableProjection(Projection):
     reorders: ClassVar[bool]
     mixes: ClassVar[bool]
 
-    # Of 2^16 to 2^20 the one with which a product through torch was quickest, by hand on two cores of an AMD EPYC and of an
-    # Intel Xeon: an operation shorter than some 30 microseconds is soon done, and the next one waits for Python.
+    # Of 2^16 to 2^20 the one with which a product through torch was quickest, by hand on two cores of an AMD EPYC: an
+    # operation shorter than some 30 microseconds is soon done, and the next one waits for Python.
     tile_rows = 2**19
 
     def __init__(self, spec: ProjectionSpec) -> None:

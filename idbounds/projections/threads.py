@@ -40,13 +40,8 @@ def run_in_parts(
     return [future.result() for future in futures]
 
 
-def parts_of(rows: int, *, edge: int, threads: int) -> int:
-    """Into how many parts so many rows are divided."""
-    return max(1, min(threads, rows // max(_MIN_ROWS, edge)))
-
-
 def _ranges(start: int, stop: int, edge: int, threads: int) -> list[tuple[int, int]]:
-    count = parts_of(stop - start, edge=edge, threads=threads)
+    count = max(1, min(threads, (stop - start) // max(_MIN_ROWS, edge)))
     cuts = [start + (stop - start) * part // count for part in range(1, count)]
     bounds = [start, *(cut - cut % edge for cut in cuts), stop]
     return list(itertools.pairwise(bounds))
