@@ -22,7 +22,7 @@ from idbounds.core.values import IntrinsicDimension, Trial
 from idbounds.estimation import choose_trials
 from idbounds.pipeline import estimate, prepare
 
-DIMS = {"sst2": (100, 300, 1000, 3000), "mrpc": (300, 1000, 3000)}
+DIMS = (100, 300, 1000, 3000)
 SUBSPACE_RATE, FULL_RATE = 9.0, 1e-4
 #: MRPC is the harder one: in as few steps full fine-tuning hardly leaves the majority class.
 STEPS = {"sst2": 150, "mrpc": 400}
@@ -80,7 +80,7 @@ def configuration(task: str, method: str, *, seeds: Sequence[int], data: Path, r
     raw["measurement"] = {
         "steps": STEPS[task],
         "parametrization": method,
-        "dims": DIMS[task],
+        "dims": DIMS,
         "seeds": seeds,
         "learning_rates": (SUBSPACE_RATE,),
         "full_learning_rates": (FULL_RATE,),
@@ -132,7 +132,7 @@ def main() -> None:
                 task, method, seeds=arguments.seeds, data=arguments.data.resolve(), runs=arguments.runs.resolve()
             )
             run = prepare(config)
-            trials = trials_of(run, dims=(0, *DIMS[task]))
+            trials = trials_of(run, dims=(0, *DIMS))
             rows += rows_of(task, method, trials)
             found += d90_rows(task, method, estimate(run, trials=trials))
             table = pd.DataFrame(rows).drop_duplicates(["task", "method", "d"]).drop(columns="rate at the edge of its list")
