@@ -34,8 +34,7 @@ def _looks_up_only(embedding: Any) -> bool:
 
 def _forward(self: Any, input: Tensor) -> Tensor:
     (moved,), theta_0 = self.parametrizations.weight, self.parametrizations.weight.original
-    if theta_0.device.type != "cpu" or torch.compiler.is_compiling():
-        # A device would be waited for to know which rows are asked for, and writes all of them sooner.
+    if torch.compiler.is_compiling() or not moved.looks_up(theta_0, input):
         whole: Tensor = nn.Embedding.forward(self, input)
         return whole
     rows: Tensor = moved.looked_up(theta_0, input, self.padding_idx)

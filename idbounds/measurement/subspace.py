@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.measurement import saving
+from idbounds.measurement.at_hand import Place, laid_out, register, theta_0_of
 from idbounds.measurement.disguise import OF_THE_MODEL, class_for
 from idbounds.measurement.embeddings import look_up_moved_rows, only_in_embeddings
 from idbounds.measurement.parametrizations import parametrization_by_name
@@ -26,7 +26,7 @@ from idbounds.measurement.sites import autocast_dtype, cast_by_autocast, moved_d
 from idbounds.measurement.soundness import require_plain_weights, require_sound
 from idbounds.measurement.state import hash_of, install_state_hooks
 from idbounds.measurement.undisturbed import undisturbed
-from idbounds.measurement.weights import KeptWeights, RemadeWeights, Weights
+from idbounds.measurement.weights import AtHand, KeptWeights, RemadeWeights, Wanted, Weights
 from idbounds.projections import Point, from_spec, projection_family
 
 
@@ -119,14 +119,14 @@ class Subspace(nn.Module):
         self.held: tuple[Tensor, Tensor] | None = None
         self._points: dict[bool, Mapping[str, Point]] | None = None
         in_embeddings = only_in_embeddings(sites)
-        self._weights = _weights(memory, transient=frozenset(in_embeddings))
+        self._weights = _weights(memory)
         self._cast_by_autocast = frozenset(name for name, places in sites.items() if all(map(cast_by_autocast, places)))
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
-        for name, places in sites.items():
+        self._places: dict[str, list[Place]] = {}
+        for name, at in sites.items():
             moved = _Moved(self, name)
-            for module, attribute, _ in places:
-                parametrize.register_parametrization(module, attribute, moved, unsafe=True)
+            self._places[name] = [register(module, attribute, moved) for module, attribute, _ in at]
         look_up_moved_rows(place for name in in_embeddings.keys() - self._direct.keys() for place in in_embeddings[name])
         follow_moved_weights(self.model)
         install_state_hooks(self)
@@ -136,10 +136,19 @@ class Subspace(nn.Module):
         """The wrapped model's forward at θ. The class of an instance declares it with the wrapped model's signature."""
         self._points = {}
         try:
-            with self._weights.during_forward():
+            at_hand = self._at_hand(theta_0_of(self._places))
+            with self._weights.during_forward(), laid_out(at_hand, self._places, self.theta_d.device.type):
                 return self.model(*args, **kwargs)
         finally:
             self._points = None
+
+    def _at_hand(self, theta_0: Mapping[str, Tensor]) -> dict[str, AtHand]:
+        """θ of the tensors that this pass most likely asks for, from θ₀ by their names."""
+        points = self._current_points()
+        moved = (name for name in theta_0 if name not in self._direct)
+        return self._weights.at_hand(
+            [Wanted(name, points[name], theta_0[name], self._dtype(theta_0[name], name)) for name in moved]
+        )
 
     def __getattr__(self, name: str) -> Any:
         """Of the wrapped model, what trainers ask of a model of transformers; the rest is nn.Module's."""
@@ -157,8 +166,20 @@ class Subspace(nn.Module):
             start, size = self._direct[name]
             with undisturbed(theta_0.device):
                 return moved_directly(theta_0, self.coordinates()[start : start + size])
-        dtype = autocast_dtype(theta_0) if name in self._cast_by_autocast else theta_0.dtype
-        return self._weights.make(self._current_points()[name], theta_0, name=name, dtype=dtype)
+        return self._weights.make(self._current_points()[name], theta_0, name=name, dtype=self._dtype(theta_0, name))
+
+    def _dtype(self, theta_0: Tensor, name: str) -> torch.dtype:
+        return autocast_dtype(theta_0) if name in self._cast_by_autocast else theta_0.dtype
+
+    def looks_up(self, theta_0: Tensor, indices: Tensor) -> bool:
+        """Whether the rows of a matrix that indices name are sooner made without the others.
+
+        On a CPU they are, in blocks; on a device where that needs no look at the indices, which would have to wait for them,
+        and they are fewer than the rows.
+        """
+        if theta_0.device.type == "cpu":
+            return True
+        return self.projection.looks_up(theta_0) and indices.numel() < theta_0.shape[0]
 
     def looked_up(self, theta_0: Tensor, name: str, indices: Tensor, padding: int | None) -> Tensor:
         """The rows of θ that indices name, for a matrix that an embedding holds; the row `padding` has no gradient."""
@@ -171,7 +192,10 @@ class Subspace(nn.Module):
         """θ for tensors at θ₀, by their names, differentiable in `theta_d`; what they share is made once."""
         self._points = {}
         try:
-            return {name: self.moved(tensor, name) for name, tensor in theta_0.items()}
+            at_hand = self._at_hand(theta_0)
+            return {
+                name: at_hand[name].take() if name in at_hand else self.moved(tensor, name) for name, tensor in theta_0.items()
+            }
         finally:
             self._points = None
 
@@ -183,7 +207,7 @@ class Subspace(nn.Module):
         with undisturbed(self.theta_d.device):
             coordinates = self.coordinates()
             points = self.parametrization.points(coordinates[: self.parametrization.dim], self.projection)
-        self._weights.begin(coordinates.detach(), points)
+        self._weights.begin(coordinates.detach())
         if self._points is not None:
             self._points[mode] = points
         return points
@@ -285,6 +309,11 @@ class _Moved(nn.Module):
         (subspace,) = self._owner
         return subspace.moved(theta_0, self.name)
 
+    def looks_up(self, theta_0: Tensor, indices: Tensor) -> bool:
+        """See `Subspace.looks_up`."""
+        (subspace,) = self._owner
+        return subspace.looks_up(theta_0, indices)
+
     def looked_up(self, theta_0: Tensor, indices: Tensor, padding: int | None) -> Tensor:
         """See `Subspace.looked_up`."""
         (subspace,) = self._owner
@@ -299,12 +328,12 @@ def _copy(model: nn.Module, *, share_weights: bool) -> nn.Module:
     return copy.deepcopy(model, memo=shared)
 
 
-def _weights(memory: str, *, transient: frozenset[str]) -> Weights:
+def _weights(memory: str) -> Weights:
     if memory == "recompute":
         return RemadeWeights()
     if memory != "keep":
         raise ConfigError(f"memory must be 'keep' or 'recompute', got {memory!r}")
-    return KeptWeights(transient)
+    return KeptWeights()
 
 
 def _rebuilt(

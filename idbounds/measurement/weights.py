@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -12,21 +12,40 @@ import torch
 from torch import Tensor
 
 from idbounds.measurement.undisturbed import undisturbed
+from idbounds.projections.adjoint_sum import small_together
 from idbounds.projections.compiled import is_capturing
-from idbounds.projections.point import Point, Write
+from idbounds.projections.point import Point, Write, Writing
 
 
 class Weights(Protocol):
     """Makes θ = θ₀ + P w, tensor by tensor."""
 
-    def begin(self, coordinates: Tensor, points: Mapping[str, Point]) -> None:
+    def begin(self, coordinates: Tensor) -> None:
         """What is asked for next belongs to these values of the trained numbers."""
+
+    def at_hand(self, wanted: Iterable[Wanted]) -> dict[str, AtHand]:
+        """Of what may be asked for next, what most likely will be, by name."""
 
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ for the tensor `name` in a dtype, differentiable in the trained numbers."""
 
     def during_forward(self) -> AbstractContextManager[None]:
         """Around a forward pass of the model."""
+
+
+class Wanted(NamedTuple):
+    """What makes θ of a tensor in a dtype."""
+
+    name: str
+    point: Point
+    theta_0: Tensor
+    dtype: torch.dtype
+
+
+_Key = tuple[str, torch.dtype]
+
+#: A model whose passes use ever other weights, as one of experts may, leaves something behind for each choice of them.
+_MOST_WRITINGS = 256
 
 
 class _Stamp(NamedTuple):
@@ -37,41 +56,95 @@ class _Stamp(NamedTuple):
     source_version: int
 
 
+def _kind(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype, tensor.device
+
+
+def _stamp(memory: Tensor, theta_0: Tensor) -> _Stamp:
+    return _Stamp(memory._version, theta_0.data_ptr(), theta_0._version)
+
+
 @dataclass
 class _Kept:
-    """θ of a tensor in a dtype, and what it was made from."""
+    """Memory for θ of a tensor in a dtype."""
 
     memory: Tensor
-    theta_0: Tensor
-    stamp: _Stamp | None = None
+    stamp: _Stamp | None = None  # None: not θ now
     is_used: bool = True  # since the trained numbers changed
+
+    def fits(self, theta_0: Tensor) -> bool:
+        """Whether θ would have this memory's shape and device."""
+        return self.memory.shape == theta_0.shape and self.memory.device == theta_0.device
+
+    def is_of(self, theta_0: Tensor) -> bool:
+        """Whether it holds θ, made from this θ₀ as it is now."""
+        return self.stamp is not None and self.stamp == _stamp(self.memory, theta_0)
+
+
+def _written(what: Sequence[tuple[Wanted, _Kept]]) -> None:
+    """θ is in memory now. Compiled code has written it behind autograd's back."""
+    torch.autograd.graph.increment_version([kept.memory for _, kept in what])
+    for one, kept in what:
+        kept.stamp, kept.is_used = _stamp(kept.memory, one.theta_0), False
+
+
+class _Together:
+    """Weights that share a node of autograd's graph.
+
+    It is made when the first of them is asked for, because a backward pass runs what was made last first: with nodes from the
+    begin of the pass, no gradient would be projected before all of them had arrived.
+    """
+
+    def __init__(self, point: Point, members: Sequence[tuple[Wanted, _Kept]]) -> None:
+        self._point, self._members = point, members
+        self._held: tuple[Tensor, ...] | None = None
+
+    def held(self) -> tuple[Tensor, ...]:
+        if self._held is None:
+            self._held = self._point.held({one.name: kept.memory for one, kept in self._members})
+        return self._held
+
+
+class AtHand(NamedTuple):
+    """θ of a tensor, written before it is asked for."""
+
+    together: _Together
+    number: int  # among them
+    kept: _Kept
+
+    def take(self) -> Tensor:
+        """θ, now that it is asked for."""
+        self.kept.is_used = True
+        return self.together.held()[self.number]
 
 
 class KeptWeights:
     """θ is written to memory that stays, when the trained numbers have changed. Two numbers a weight: θ₀ and θ.
 
-    Filling memory that is there takes a fraction of the time of fresh memory. Where `transient` names a tensor its θ is
-    made for each use and not kept: an embedding's weight takes no part in the backward pass, so nothing needs it longer.
-    (Where nothing else is done with it, a CPU does not make it at all: see embeddings.py.)
+    Filling memory that is there takes a fraction of the time of fresh memory. (Of an embedding's matrix the rows that a batch
+    names are made, and not kept: see embeddings.py.)
 
     A forward pass can be captured in a CUDA graph once it has run: its replays write θ, and of what, to the same memory.
+
+    What was asked for since the trained numbers changed is made together, at the begin of the next pass. On a GPU one launch
+    serves all. On a CPU one call does: between two products of matrices nothing of the way to a kernel is in a cache, and to
+    go it takes as long as writing a tensor of a million weights.
     """
 
-    def __init__(self, transient: frozenset[str] = frozenset()) -> None:
-        self.transient = transient
+    def __init__(self) -> None:
         self._coordinates: Tensor | None = None
         self._is_captured = False
-        self._points: Mapping[str, Point] = {}
-        self._kept: dict[tuple[str, torch.dtype], _Kept] = {}
-        self._stale: dict[Point, list[tuple[str, _Kept]]] | None = None
+        self._kept: dict[_Key, _Kept] = {}
+        self._writings: dict[tuple[_Key, ...], tuple[list[tuple[int, int]], Writing]] = {}
 
-    def begin(self, coordinates: Tensor, points: Mapping[str, Point]) -> None:
+    def begin(self, coordinates: Tensor) -> None:
         """By value, not by version: an optimizer that writes through `.data` leaves no other trace."""
-        self._points, self._stale, known = points, None, self._coordinates
-        if known is None or (known.shape, known.device) != (coordinates.shape, coordinates.device):
+        known = self._coordinates
+        if known is None or _kind(known) != _kind(coordinates):
             with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
                 self._coordinates = coordinates.clone()
-            self._kept.clear()  # the model may have moved to another device
+            self._kept.clear()
+            self._writings.clear()  # the model may have moved to another device
         elif self._is_captured if is_capturing(coordinates.device) else torch.equal(known, coordinates):
             return
         else:
@@ -82,61 +155,61 @@ class KeptWeights:
 
     def __deepcopy__(self, memo: dict[int, object]) -> KeptWeights:
         """A copy fills memory of its own when it is asked."""
-        return KeptWeights(self.transient)
+        return KeptWeights()
 
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ in its memory; a second backward pass after a change of θ is refused by autograd, as for any weight."""
-        if name in self.transient:
-            with undisturbed(theta_0.device):
-                return point.move(theta_0, name=name, dtype=dtype)
         kept = self._kept.get((name, dtype))
-        if kept is None or (kept.memory.shape, kept.memory.device) != (theta_0.shape, theta_0.device):
+        if kept is None or not kept.fits(theta_0):
             with torch.inference_mode(False):
                 memory = torch.empty_like(theta_0, dtype=dtype, memory_format=torch.contiguous_format, requires_grad=False)
-            kept = self._kept[name, dtype] = _Kept(memory, theta_0)
-        if kept.stamp != _stamp(kept.memory, theta_0):
-            kept.theta_0, kept.stamp = theta_0, None
-            self._fill(point, name, kept)
+            kept = self._kept[name, dtype] = _Kept(memory)
+        if not kept.is_of(theta_0):
+            with undisturbed(theta_0.device):
+                point.write(kept.memory, name=name, theta_0=theta_0)
+            _written([(Wanted(name, point, theta_0, dtype), kept)])
         kept.is_used = True
-        return point.held(kept.memory, name=name)
+        (theta,) = point.held({name: kept.memory})
+        return theta
 
-    def _fill(self, point: Point, name: str, kept: _Kept) -> None:
-        """Write θ of a tensor, and of all others at the same point that were used before.
+    def at_hand(self, wanted: Iterable[Wanted]) -> dict[str, AtHand]:
+        """What was asked for since the trained numbers changed; where they have changed again, all of it is written."""
+        at_points: dict[Point, list[tuple[Wanted, _Kept]]] = {}
+        for one in wanted:
+            kept = self._kept.get((one.name, one.dtype))
+            if kept is not None and kept.is_used and kept.fits(one.theta_0):
+                at_points.setdefault(one.point, []).append((one, kept))
+        found = dict[str, AtHand]()
+        for point, some in at_points.items():
+            stale = [(one, kept) for one, kept in some if not kept.is_of(one.theta_0)]
+            if stale:
+                with undisturbed(stale[0][1].memory.device):
+                    self._writing_of(point, stale).write(point)
+                _written(stale)
+            for part in small_together([one.theta_0.numel() for one, _ in some], some[0][1].memory.device):
+                together = _Together(point, some[part])
+                found.update({one.name: AtHand(together, number, kept) for number, (one, kept) in enumerate(some[part])})
+        return found
 
-        On a GPU one launch serves all. On a CPU one call does: between two products of matrices nothing of the way to a
-        kernel is in a cache, and to go it takes as long as writing a tensor of a million weights.
-        """
-        filled, device = [(name, kept)], kept.memory.device
-        alike = ((one, other) for one, other in self._stale_at(point) if other is not kept)
-        filled += [(one, other) for one, other in alike if other.memory.device == other.theta_0.device == device]
-        with undisturbed(device):
-            point.write_all([Write(one, other.memory, other.theta_0) for one, other in filled])
-        # Compiled code writes to memory behind autograd's back.
-        torch.autograd.graph.increment_version([other.memory for _, other in filled])
-        for _, other in filled:
-            other.stamp, other.is_used = _stamp(other.memory, other.theta_0), False
-
-    def _stale_at(self, point: Point) -> list[tuple[str, _Kept]]:
-        """What is to be made with the first tensor at a point: sorted out once a pass, and handed out once."""
-        if self._stale is None:
-            self._stale = {}
-            for (name, _), kept in self._kept.items():
-                if kept.stamp is None and kept.is_used:
-                    self._stale.setdefault(self._points[name], []).append((name, kept))
-        return self._stale.pop(point, [])
+    def _writing_of(self, point: Point, stale: Sequence[tuple[Wanted, _Kept]]) -> Writing:
+        """Most passes use what the one before used, in the same memory."""
+        names = tuple((one.name, one.dtype) for one, _ in stale)
+        addresses = [(kept.memory.data_ptr(), one.theta_0.data_ptr()) for one, kept in stale]
+        known = self._writings.get(names)
+        if known is not None and known[0] == addresses:
+            return known[1]
+        writing = point.writing([Write(one.name, kept.memory, one.theta_0) for one, kept in stale])
+        if all(one.theta_0.is_contiguous() for one, _ in stale):  # else what is written from is a copy
+            if len(self._writings) == _MOST_WRITINGS:
+                self._writings.clear()
+            self._writings[names] = (addresses, writing)
+        return writing
 
     @contextmanager
     def during_forward(self) -> Iterator[None]:
         """A pass that is captured writes θ, since its replays will have other numbers."""
         self._is_captured = False
-        try:
-            yield
-        finally:
-            self._points, self._stale = {}, None  # they hold autograd's graph
-
-
-def _stamp(memory: Tensor, theta_0: Tensor) -> _Stamp:
-    return _Stamp(memory._version, theta_0.data_ptr(), theta_0._version)
+        yield
 
 
 class _Recipe(NamedTuple):
@@ -166,8 +239,12 @@ class RemadeWeights:
         """Nothing to copy between passes."""
         return RemadeWeights()
 
-    def begin(self, coordinates: Tensor, points: Mapping[str, Point]) -> None:
+    def begin(self, coordinates: Tensor) -> None:
         """Nothing is kept, so nothing is stale."""
+
+    def at_hand(self, wanted: Iterable[Wanted]) -> dict[str, AtHand]:  # noqa: ARG002 - as of those that keep
+        """Nothing."""
+        return {}
 
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ in fresh memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -18,12 +19,30 @@ if TYPE_CHECKING:
 _WAITING = {"cuda": 2**23, "cpu": 2**20}
 
 
+def waiting_numbers(device: torch.device) -> int:
+    """How many numbers of gradients may wait on a device."""
+    return _WAITING.get(device.type, 0)
+
+
+def small_together(sizes: Sequence[int], device: torch.device) -> Iterator[slice]:
+    """Neighbours whose gradients may wait for one another before they are added: half of what may wait in all, or one alone."""
+    start, numbers, most = 0, 0, waiting_numbers(device) // 2
+    for index, size in enumerate(sizes):
+        if index > start and numbers + size > most:
+            yield slice(start, index)
+            start, numbers = index, 0
+        numbers += size
+    if sizes:
+        yield slice(start, len(sizes))
+
+
 class Gradient(NamedTuple):
-    """The gradient of rows of a tensor: of those from `start` on."""
+    """The gradient of rows of a tensor: of those from `start` on, or of the rows of a matrix that indices name."""
 
     g: Tensor
     name: str
     start: int
+    indices: Tensor | None = None  # where the projection `looks_up`; g is as wide as the matrix then
 
 
 class AdjointSum:
@@ -39,9 +58,13 @@ class AdjointSum:
         self._projection, self._dtype = projection, dtype
         self._passes: dict[int, _Sum] = {}
 
-    def add(self, g: Tensor, name: str, start: int) -> None:
-        """Rows from `start` on of tensor `name`, transposed, times g, which may be of any dtype."""
-        self._passes.setdefault(_current_pass(), _Sum(self._projection, self._dtype)).add(Gradient(g, name, start))
+    def add(self, gradients: Iterable[Gradient]) -> None:
+        """The rows of each gradient, which may be of any dtype, transposed, times it."""
+        current = _current_pass()
+        if current not in self._passes:
+            self._passes[current] = _Sum(self._projection, self._dtype)
+        for gradient in gradients:
+            self._passes[current].add(gradient)
 
     def take(self) -> Tensor | None:
         """The sum of what this pass has added, None if that is nothing. Afterwards nothing is in it."""
@@ -68,9 +91,8 @@ class _Sum:
         scale = self._projection.scale(gradient.name)
         if scale != self._scale:
             self._scaled, self._tables, self._scale = self.total(), [], scale
-        kind, numbers = gradient.g.device.type, gradient.g.numel()
-        most = _WAITING.get(kind, 0)
-        if kind == "cpu" and numbers > most:
+        numbers, most = gradient.g.numel(), waiting_numbers(gradient.g.device)
+        if gradient.g.device.type == "cpu" and numbers > most:
             self._multiply()  # in the order in which they arrived, so that waiting changes no bit
             self._multiply_in_parts(gradient)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
@@ -191,7 +191,7 @@ class Projection(ABC):
     def _add_adjoints(self, total: Tensor | None, gradients: Sequence[Gradient], *, dtype: torch.dtype) -> Tensor:
         """`_add_adjoint_rows` of gradients, at least one, that may be of any dtype; the total has `dtype`."""
         with one_thread():
-            for g, name, start in gradients:
+            for g, name, start, _ in gradients:
                 total = self._add_adjoint_rows(total, g.to(dtype), name, start)
         assert total is not None, "there is a gradient"
         return total
@@ -237,22 +237,35 @@ class Projection(ABC):
         run_in_parts(part, start, stop, edge=self.tile_rows, device=result.device)
         return result
 
-    def assemble_all(self, scaled: Tensor, writes: Sequence[Write]) -> None:
-        """`assemble` for tensors that have one scale: all of them move a base, or none.
+    def assembling(self, writes: Sequence[Write], *, like: Tensor) -> Callable[[Tensor], None]:  # noqa: ARG002 - families ask
+        """`assemble` for tensors that have one scale, all of which move a base or none, again and again.
 
-        Bases and what is written may be narrower than `scaled`: the sum is made in its dtype and cast last.
+        What is returned takes `scaled`, of the dtype and on the device of `like`. Bases and what is written may be narrower:
+        the sum is made in that dtype and cast last.
         """
-        for name, out, base in writes:
-            wide = base if base is None else base.to(scaled.dtype)
-            if out.dtype == scaled.dtype:
-                self.assemble(scaled, wide, name, 0, out.numel(), out)
-            else:
-                out.copy_(self.assemble(scaled, wide, name, 0, out.numel()))
+
+        def assemble(scaled: Tensor) -> None:
+            for name, out, base in writes:
+                wide = base if base is None else base.to(scaled.dtype)
+                if out.dtype == scaled.dtype:
+                    self.assemble(scaled, wide, name, 0, out.numel(), out)
+                else:
+                    out.copy_(self.assemble(scaled, wide, name, 0, out.numel()))
+
+        return assemble
+
+    def looks_up(self, like: Tensor) -> bool:  # noqa: ARG002 - families ask
+        """Whether `looked_up` is there for tensors on a device, and `_add_adjoints` for gradients with indices."""
+        return False
+
+    def looked_up(self, scaled: Tensor, theta_0: Tensor, indices: Tensor, name: str) -> Tensor:
+        """theta_0 + P w in the rows of a matrix that indices name, without a look at the indices; as `lookup.moved_rows`."""
+        raise NotImplementedError
 
     def assemble_adjoint(self, g: Tensor, name: str, start: int) -> Tensor:
         """P^T g before `_fold`, without derivative."""
         total = AdjointSum(self, g.dtype)
-        total.add(g, name, start)
+        total.add([Gradient(g, name, start)])
         made = total.take()
         assert made is not None
         return made

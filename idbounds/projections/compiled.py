@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -21,8 +21,11 @@ SWITCH = "IDBOUNDS_PURE_TORCH"
 class Kernels(Protocol):
     """The two products, for the families of `TableProjection`."""
 
-    def write_rows(self, table: Tensor, pieces: Sequence[Piece]) -> None:
-        """For each piece: its rows = those of P, or base - those of P."""
+    #: Whether pieces may have indices.
+    LOOKS_UP: bool
+
+    def writing(self, pieces: Sequence[Piece]) -> Callable[[Tensor], None]:
+        """What makes of a table, for each piece, its rows: those of P, or base - those of P. As often as it is called."""
 
     def add_adjoint(self, total: Tensor, pieces: Sequence[Piece]) -> None:
         """For each piece: add the transposed product to `total`, a table."""

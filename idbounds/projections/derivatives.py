@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from idbounds.projections import lookup
-from idbounds.projections.adjoint_sum import AdjointSum
+from idbounds.projections.adjoint_sum import AdjointSum, Gradient
+from idbounds.projections.lookup import LookedUp
 
 if TYPE_CHECKING:
     from idbounds.projections.base import Projection
@@ -49,15 +48,20 @@ def rows(projection: Projection, source: Source, scaled: Tensor, name: str, star
     return _apply(_Rows, *source, scaled, projection, name, start, stop)
 
 
-def held_rows(projection: Projection, source: Source, memory: Tensor, name: str) -> Tensor:
-    """All rows of a tensor, written to `memory`, of any dtype: `memory` itself, differentiable in `source.expanded`."""
-    return _apply(_HeldRows, *source, memory, projection, name)
+def held_rows(projection: Projection, source: Source, memories: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, ...]:
+    """All rows of each tensor, written to memory, of any dtype: that memory itself, differentiable in `source.expanded`.
+
+    One node of autograd's graph for all of them: a model has hundreds, and a node in Python costs more than the product of
+    most. It takes their gradients when the last of them has arrived.
+    """
+    held: tuple[Tensor, ...] = _HeldRows.apply(*source, memories, projection, names)  # type: ignore[no-untyped-call]
+    return held
 
 
 def looked_up(
     projection: Projection, source: Source, scaled: Tensor, theta_0: Tensor, indices: Tensor, name: str, padding: int | None
 ) -> Tensor:
-    """`lookup.moved_rows`, differentiable in `source.expanded`, from which `scaled` is made."""
+    """`LookedUp.moved_rows`, differentiable in `source.expanded`, from which `scaled` is made."""
     return _apply(_LookedUp, *source, scaled, projection, theta_0, indices, name, padding)
 
 
@@ -72,10 +76,11 @@ class _Context(Protocol):
     projection: Projection
     total: AdjointSum
     name: str
+    names: Sequence[str]
     start: int
     stop: int
     dtype: torch.dtype
-    gradients: Callable[[Tensor], Iterable[tuple[Tensor, int]]]
+    looked_up: LookedUp
 
     def set_materialize_grads(self, value: bool) -> None: ...
 
@@ -132,7 +137,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _to_source(ctx, [(grad.contiguous(), ctx.start)]), *[None] * 7
+        return _to_source(ctx, [Gradient(grad.contiguous(), ctx.name, ctx.start)]), *[None] * 7
 
 
 class _HeldRows(torch.autograd.Function):
@@ -142,16 +147,19 @@ class _HeldRows(torch.autograd.Function):
         expanded: Tensor,
         ticket: Tensor,  # noqa: ARG004
         total: AdjointSum,
-        memory: Tensor,
+        memories: Sequence[Tensor],
         projection: Projection,
-        name: str,
-    ) -> Tensor:
-        ctx.projection, ctx.total, ctx.name, ctx.dtype = projection, total, name, expanded.dtype
-        return memory.detach()
+        names: Sequence[str],
+    ) -> tuple[Tensor, ...]:
+        ctx.projection, ctx.total, ctx.names, ctx.dtype = projection, total, names, expanded.dtype
+        ctx.set_materialize_grads(False)
+        return tuple(memory.detach() for memory in memories)
 
     @staticmethod
-    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _to_source(ctx, [(grad.reshape(-1), 0)]), *[None] * 5
+    def backward(ctx: _Context, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        of_tensors = zip(grads, ctx.names, strict=True)
+        arrived = [Gradient(grad.reshape(-1), name, 0) for grad, name in of_tensors if grad is not None]
+        return _to_source(ctx, arrived), *[None] * 5
 
 
 class _LookedUp(torch.autograd.Function):
@@ -169,25 +177,30 @@ class _LookedUp(torch.autograd.Function):
         padding: int | None,
     ) -> Tensor:
         ctx.projection, ctx.total, ctx.name, ctx.dtype = projection, total, name, expanded.dtype
-        found = list(lookup.blocks(indices, height=theta_0.shape[0], columns=theta_0.shape[1]))
-        ctx.gradients = partial(lookup.gradients, found=found, padding=padding, dtype=expanded.dtype)
-        return lookup.moved_rows(projection, scaled, theta_0.detach(), found, name, count=len(indices))
+        ctx.looked_up = LookedUp(indices, name=name, shape=theta_0.shape, padding=padding)
+        if projection.looks_up(scaled):
+            ctx.looked_up.require_in_range()
+            return projection.looked_up(scaled, theta_0.detach(), indices, name)
+        return ctx.looked_up.moved_rows(projection, scaled, theta_0.detach())
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _to_source(ctx, ctx.gradients(grad)), *[None] * 8
+        if ctx.projection.looks_up(grad) and not torch.is_grad_enabled():
+            gradients: Iterable[Gradient] = [ctx.looked_up.gradient(grad)]
+        else:
+            gradients = ctx.looked_up.gradients_in_blocks(grad, dtype=ctx.dtype)
+        return _to_source(ctx, gradients), *[None] * 8
 
 
-def _to_source(ctx: _Context, gradients: Iterable[tuple[Tensor, int]]) -> Tensor | None:
-    """From gradients of rows, each with the first row's place, that of `expanded`, or None where it is in the total.
+def _to_source(ctx: _Context, gradients: Iterable[Gradient]) -> Tensor | None:
+    """From gradients of rows that of `expanded`, or None where it is in the total.
 
     What is to be differentiated again has no part in that.
     """
     if torch.is_grad_enabled():
-        made = [adjoint_rows(ctx.projection, g.to(ctx.dtype), ctx.name, start) for g, start in gradients]
+        made = [adjoint_rows(ctx.projection, g.to(ctx.dtype), name, start) for g, name, start, _ in gradients]
         return torch.stack(made).sum(0) if made else None
-    for g, start in gradients:
-        ctx.total.add(g, ctx.name, start)
+    ctx.total.add(gradients)
     return None
 
 

@@ -7,7 +7,7 @@ full and cut here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -36,19 +36,26 @@ _HALF = _MIXED // 2
 _AHEAD = 2048
 
 
-def write_rows(table: Tensor, pieces: Sequence[Piece]) -> None:
-    """For each piece: its rows = those of P, or base - those of P."""
-    entries = table.detach().numpy().reshape(-1)
-    for about, start, out, base in pieces:
-        # Torch never frees memory early again once .numpy() has shown it; FSDP does so with the weights that it has gathered.
-        under = None if base is None else np.ascontiguousarray(np.from_dlpack(base))
-        _write_piece(entries, about, start, out.numpy(), under)
+LOOKS_UP = False
+
+
+def writing(pieces: Sequence[Piece]) -> Callable[[Tensor], None]:
+    """What makes of a table, for each piece, its rows: those of P, or base - those of P."""
+
+    def write(table: Tensor) -> None:
+        entries = table.detach().numpy().reshape(-1)
+        for about, start, out, base, _ in pieces:
+            # Torch never frees memory early again once .numpy() has shown it; FSDP does so with weights that it has gathered.
+            under = None if base is None else np.ascontiguousarray(np.from_dlpack(base))
+            _write_piece(entries, about, start, out.numpy(), under)
+
+    return write
 
 
 def add_adjoint(total: Tensor, pieces: Sequence[Piece]) -> None:
     """For each piece: total += the transposed rows of P times the piece's, which may be of any dtype."""
     entries = total.numpy().reshape(-1)
-    for about, start, g, _ in pieces:
+    for about, start, g, *_ in pieces:
         _add_piece(entries, about, start, np.ascontiguousarray(g.to(total.dtype).numpy()))
 
 

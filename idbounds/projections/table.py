@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -125,26 +125,46 @@ class TableProjection(Projection):
         if kernels is None:
             super()._write(expanded, base, out, name, start)
         else:
-            kernels.write_rows(expanded, [Piece(self.tensorwise(name), start, out, base)])
+            kernels.writing([Piece(self.tensorwise(name), start, out, base)])(expanded)
 
-    def assemble_all(self, scaled: Tensor, writes: Sequence[Write]) -> None:
+    def assembling(self, writes: Sequence[Write], *, like: Tensor) -> Callable[[Tensor], None]:
         """All at once, each thread a share; on a CPU what is in another dtype one by one."""
-        kernels = kernels_for(scaled)
+        kernels = kernels_for(like)
         if kernels is None:
-            super().assemble_all(scaled, writes)
-            return
-        together: list[Piece] = []
+            return super().assembling(writes, like=like)
+        alone, together = list[Write](), list[Piece]()
         for one in writes:
-            if scaled.device.type == "cpu" and any(it is not None and it.dtype != scaled.dtype for it in (one.out, one.base)):
-                super().assemble_all(scaled, [one])
+            if like.device.type == "cpu" and any(it is not None and it.dtype != like.dtype for it in (one.out, one.base)):
+                alone.append(one)
             else:
                 together.append(Piece(self.tensorwise(one.name), 0, one.out, one.base))
+        one_by_one, rows = super().assembling(alone, like=like), sum(piece.rows.numel() for piece in together)
 
-        def part(_: int, begin: int, end: int) -> None:
-            kernels.write_rows(scaled, _share(together, begin, end))
+        @cache
+        def share(begin: int, end: int) -> Callable[[Tensor], None]:
+            return kernels.writing(_share(together, begin, end))
 
-        rows = sum(piece.rows.numel() for piece in together)
-        run_in_parts(part, 0, rows, edge=self.tile_rows, device=scaled.device)
+        def assemble(scaled: Tensor) -> None:
+            if kernels_for(scaled) is not kernels:
+                self.assembling(writes, like=scaled)(scaled)
+                return
+            one_by_one(scaled)
+            part = lambda _, begin, end: share(begin, end)(scaled)  # noqa: E731
+            run_in_parts(part, 0, rows, edge=self.tile_rows, device=scaled.device)
+
+        return assemble
+
+    def looks_up(self, like: Tensor) -> bool:
+        """Where compiled kernels do."""
+        kernels = kernels_for(like)
+        return kernels is not None and kernels.LOOKS_UP
+
+    def looked_up(self, scaled: Tensor, theta_0: Tensor, indices: Tensor, name: str) -> Tensor:
+        """As `writing` would write them, in the dtype of theta_0."""
+        kernels, rows = kernels_for(scaled), theta_0.new_empty(len(indices), theta_0.shape[1])
+        assert kernels is not None, "it looks up"
+        kernels.writing([Piece(self.tensorwise(name), 0, rows, theta_0.contiguous(), indices)])(scaled)
+        return rows
 
     def _adjoint_rows(self, g: Tensor, name: str, start: int) -> Tensor:
         return self._collected(self._add_adjoint_rows(None, g, name, start))
@@ -165,7 +185,8 @@ class TableProjection(Projection):
             return super()._add_adjoints(total, gradients, dtype=dtype)
         if total is None:
             total = self._empty_table(gradients[0].g.new_empty((), dtype=dtype)).zero_()
-        kernels.add_adjoint(total, [Piece(self.tensorwise(name), start, g) for g, name, start in gradients])
+        pieces = [Piece(self.tensorwise(name), start, g, indices=indices) for g, name, start, indices in gradients]
+        kernels.add_adjoint(total, pieces)
         return total
 
     def _empty_table(self, like: Tensor) -> Tensor:

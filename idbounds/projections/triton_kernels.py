@@ -12,7 +12,7 @@ bytes of each of the 32 lines, so that butterflies need no other thread and one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -53,21 +53,28 @@ _DTYPES = {
 }
 
 
-def write_rows(table: Tensor, pieces: Sequence[Piece]) -> None:
-    """For each piece: rows = those of P, or base - those of P, in the table's dtype and cast last."""
-    bases = [piece if piece.base is None else piece._replace(base=piece.base.contiguous()) for piece in pieces]
-    kernel, entries = _write_mixed if pieces[0].about.mixes else _write_plain, table.contiguous()
-    for kind, some in _kinds(bases).items():
-        base_dtype = None if kind.base_dtype is None else _DTYPES[kind.base_dtype]
-        _launch(kernel, entries, some, kind, base_dtype=base_dtype, count=len(some))
+LOOKS_UP = True
+
+
+def writing(pieces: Sequence[Piece]) -> Callable[[Tensor], None]:
+    """What makes of a table, for each piece, its rows: those of P, or base - those of P, in the table's dtype and cast last."""
+    whole = [piece if piece.base is None else piece._replace(base=piece.base.contiguous()) for piece in pieces]
+    launches = _launches(whole)
+
+    def write(table: Tensor) -> None:
+        for one in launches:
+            base_dtype = None if one.kind.base_dtype is None else _DTYPES[one.kind.base_dtype]
+            kernel = _write_mixed if one.about.mixes else _write_plain
+            one.run(kernel, table.contiguous(), base_dtype=base_dtype, count=one.count)
+
+    return write
 
 
 def add_adjoint(total: Tensor, pieces: Sequence[Piece]) -> None:
     """For each piece: total += the transposed rows of P times the piece's."""
-    whole = [piece._replace(rows=piece.rows.contiguous()) for piece in pieces]
-    kernel = _add_mixed if pieces[0].about.mixes else _add_plain
-    for kind, some in _kinds(whole).items():
-        _launch(kernel, total, some, kind)
+    whole = [piece if piece.rows.is_contiguous() else piece._replace(rows=piece.rows.contiguous()) for piece in pieces]
+    for one in _launches(whole):
+        one.run(_add_mixed if one.about.mixes else _add_plain, total)
 
 
 class _Plan(NamedTuple):
@@ -111,37 +118,93 @@ class _Kind(NamedTuple):
 
 
 def _kind_of(piece: Piece) -> _Kind:
-    about, start, rows, base = piece
-    number = rows.numel() | rows.data_ptr() | (start % (_MIXED.value if about.mixes else RUN))
+    about, start, rows, base, _ = piece
+    number = rows.shape[-1] | rows.data_ptr() | (start % (_MIXED.value if about.mixes else RUN))
     if base is not None:
         number |= base.data_ptr()
     return _Kind(rows.dtype, None if base is None else base.dtype, number % _ALIGNED.value == 0)
 
 
-def _kinds(pieces: Sequence[Piece]) -> dict[_Kind, list[Piece]]:
+def _launches(pieces: Sequence[Piece]) -> list[_Launch]:
+    """One for all pieces of a kind, and one for each with indices."""
     kinds: dict[_Kind, list[Piece]] = {}
+    found = list[_Launch]()
     for piece in pieces:
-        kinds.setdefault(_kind_of(piece), []).append(piece)
-    return kinds
+        if piece.indices is None:
+            kinds.setdefault(_kind_of(piece), []).append(piece)
+        else:
+            found.append(_LookUp([piece], _kind_of(piece)))
+    return found + [_Launch(some, kind) for kind, some in kinds.items()]
 
 
-def _launch(kernel: Any, table: Tensor, pieces: Sequence[Piece], kind: _Kind, **more: Any) -> None:
-    """Run a kernel for pieces of one kind; `table` is that of all rows, or the sum of all transposed rows."""
-    about, device = pieces[0].about, table.device
-    unit, units = (_MIXED.value, _WARP_BYTES // (COLUMNS * table.element_size())) if about.mixes else (RUN, _PLAIN_RUNS)
-    plan = _plan_for(tuple((piece.about, piece.start, piece.rows.numel()) for piece in pieces), unit, units, device)
-    programs = plan.pieces.numel()
-    if programs == 0:
-        return
-    addresses = [piece.rows.data_ptr() for piece in pieces]
-    addresses += [piece.base.data_ptr() for piece in pieces if piece.base is not None]
-    with torch.cuda.device(table.get_device()):  # -1, for the CPU, leaves the device as it is
-        kernel[(programs,)](
-            table, _on(device, torch.tensor(addresses)), plan.pieces, plan.fields, about.groups, about.variants,
-            dtype=_DTYPES[kind.dtype], aligned=kind.aligned, rotates=about.rotates, units=units,
-            index=tl.uint32 if about.groups < _NARROW else tl.uint64, **more,
-            num_warps=1 if about.mixes else _PLAIN_WARPS, enable_fp_fusion=False,
-        )  # fmt: skip
+class _Read(NamedTuple):
+    """What the programs of a launch read, on the device."""
+
+    addresses: Tensor  # of the rows of all pieces, and then of all bases
+    plan: _Plan
+
+
+class _Launch:
+    """A kernel for pieces of one kind, as often as it is run. `table` is that of all rows, or the sum of transposed rows."""
+
+    def __init__(self, pieces: Sequence[Piece], kind: _Kind) -> None:
+        self.pieces, self.kind, self.about = pieces, kind, pieces[0].about
+        self.count = len(pieces)  # of stretches of rows that have an address
+        self._read: dict[tuple[torch.device, int], _Read] = {}
+
+    def run(self, kernel: Any, table: Tensor, **more: Any) -> None:
+        """Launch it."""
+        about = self.about
+        units = _WARP_BYTES // (COLUMNS * table.element_size()) if about.mixes else _PLAIN_RUNS
+        addresses, plan = self._read_by_programs(table.device, units)
+        if not plan.pieces.numel():
+            return
+        with torch.cuda.device(table.get_device()):  # -1, for the CPU, leaves the device as it is
+            kernel[(plan.pieces.numel(),)](
+                table, addresses, plan.pieces, plan.fields, about.groups, about.variants,
+                dtype=_DTYPES[self.kind.dtype], aligned=self.kind.aligned, rotates=about.rotates, units=units,
+                index=tl.uint32 if about.groups < _NARROW else tl.uint64, **more,
+                num_warps=1 if about.mixes else _PLAIN_WARPS, enable_fp_fusion=False,
+            )  # fmt: skip
+
+    def _read_by_programs(self, device: torch.device, units: int) -> _Read:
+        """Kept for the next run. What is made while a graph is captured has its numbers in the graph's replays only."""
+        if is_capturing(device):
+            return self._made(device, units)
+        if (device, units) not in self._read:
+            self._read[device, units] = self._made(device, units)
+        return self._read[device, units]
+
+    def _made(self, device: torch.device, units: int) -> _Read:
+        ranges = tuple((piece.about, piece.start, piece.rows.numel()) for piece in self.pieces)
+        addresses = [piece.rows.data_ptr() for piece in self.pieces]
+        addresses += [piece.base.data_ptr() for piece in self.pieces if piece.base is not None]
+        unit = _MIXED.value if self.about.mixes else RUN
+        return _Read(_on(device, torch.tensor(addresses)), _plan_for(ranges, unit, units, device))
+
+
+class _LookUp(_Launch):
+    """For the rows of a matrix that indices name. What its programs read is made where the indices are, in every run."""
+
+    def __init__(self, pieces: Sequence[Piece], kind: _Kind) -> None:
+        super().__init__(pieces, kind)
+        self.count, self._columns = pieces[0].rows.shape
+
+    def _read_by_programs(self, device: torch.device, units: int) -> _Read:
+        (about, _, rows, base, indices), unit = self.pieces[0], _MIXED.value if self.about.mixes else RUN
+        # Where rows are not whole units, the first one may begin with the last number of a unit.
+        programs = triton.cdiv(self._columns + (unit - 1 if self._columns % unit else 0), unit * units)
+        assert indices is not None
+        number, starts = torch.arange(self.count, device=device), indices * self._columns
+        skip = starts % unit
+        keys = np.array([about.sign_key, about.segment_key, about.multiplier], dtype=np.uint64).view(np.int64)
+        of_rows = torch.stack([number * programs, starts // unit, skip, skip + self._columns], dim=1)
+        fields = torch.cat([of_rows, _on(device, torch.from_numpy(keys)).expand(self.count, -1)], dim=1)
+        pieces = torch.arange(self.count * programs, dtype=torch.int32, device=device) // programs
+        addresses = rows.data_ptr() + number * (self._columns * rows.element_size())
+        if base is not None:
+            addresses = torch.cat([addresses, base.data_ptr() + starts * base.element_size()])
+        return _Read(addresses, _Plan(pieces, fields))
 
 
 #: What graphs of launches read at every replay.

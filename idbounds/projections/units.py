@@ -37,3 +37,5 @@ class Piece(NamedTuple):
     start: int
     rows: Tensor  # contiguous memory to be written, or what the transposed rows are multiplied by
     base: Tensor | None = None  # what the rows written are subtracted from
+    #: For kernels that look up: of the tensor, a matrix as wide as `rows` is now, these rows; and `base` is all of them.
+    indices: Tensor | None = None

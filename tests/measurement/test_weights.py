@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from idbounds.core.errors import ConfigError
 from idbounds.measurement import Subspace
+from idbounds.projections import adjoint_sum
 from idbounds.projections.adjoint_sum import AdjointSum
 from idbounds.testing.parametrization_suite import FAMILIES
 
@@ -98,20 +99,42 @@ def test_a_change_of_the_numbers_in_any_way_changes_the_network(memory):
 @MEMORY
 def test_each_gradient_is_projected_before_the_next_tensors_is_made(memory, monkeypatch):
     # What was made last in the forward pass comes first: no two gradients of weights live at once.
-    layers = 6
-    subspace = moved(nn.Sequential(*(nn.Linear(16, 16, bias=False) for _ in range(layers))), memory=memory)
+    subspace = moved(layers_of(6), memory=memory)
+    events = [(what, number) for number in reversed(range(6)) for what in ("reached", "projected")]
+    assert events_of_a_pass(subspace, monkeypatch) == events
+
+
+def test_small_gradients_are_projected_together(monkeypatch):
+    # In a pass after the first, when it is known which weights a pass asks for: here two of them wait for one another.
+    subspace = moved(layers_of(6))
+    subspace(torch.randn(3, 16))
+    monkeypatch.setitem(adjoint_sum._WAITING, "cpu", 4 * 16 * 16)
+    assert events_of_a_pass(subspace, monkeypatch) == [
+        *[("reached", 5), ("reached", 4), ("projected", 4), ("projected", 5)],
+        *[("reached", 3), ("reached", 2), ("projected", 2), ("projected", 3)],
+        *[("reached", 1), ("reached", 0), ("projected", 0), ("projected", 1)],
+    ]
+
+
+def layers_of(count):
+    return nn.Sequential(*(nn.Linear(16, 16, bias=False) for _ in range(count)))
+
+
+def events_of_a_pass(subspace, monkeypatch):
+    """When the backward pass reaches each layer, and when its gradient is projected."""
     events = []
     project = AdjointSum.add
 
-    def watched(total, g, name, start):
-        events.append(("projected", int(name.split(".")[0])))
-        project(total, g, name, start)
+    def watched(total, gradients):
+        arrived = list(gradients)
+        events.extend(("projected", int(name.split(".")[0])) for _, name, _ in arrived)
+        project(total, arrived)
 
     monkeypatch.setattr(AdjointSum, "add", watched)
     for number, layer in enumerate(subspace.model):
         layer.register_full_backward_pre_hook(lambda *_, number=number: events.append(("reached", number)))
     subspace(torch.randn(3, 16, requires_grad=True)).sum().backward()
-    assert events == [(what, number) for number in reversed(range(layers)) for what in ("reached", "projected")]
+    return events
 
 
 def test_a_network_that_was_first_used_in_inference_mode_can_be_trained():

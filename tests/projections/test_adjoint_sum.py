@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from idbounds.projections import adjoint_sum, projection
-from idbounds.projections.adjoint_sum import AdjointSum
+from idbounds.projections.adjoint_sum import AdjointSum, Gradient
 from idbounds.testing.projection_suite import LAYOUT, gaussian
 
 #: Tables with units that are mixed and that are not, tables of strata, rows that are drawn, and a slice of w itself.
@@ -23,7 +23,7 @@ def test_it_is_the_sum_of_its_parts(family, allocation):
     P, gradients = made(family, allocation)
     total = AdjointSum(P, torch.float64)
     for name, g in zip(P.sizes, gradients, strict=True):
-        total.add(g, name, 0)
+        total.add([Gradient(g, name, 0)])
     added = total.take()
     parts = sum(P.assemble_adjoint(g, name, 0) for name, g in zip(P.sizes, gradients, strict=True))
     torch.testing.assert_close(added, parts, rtol=1e-12, atol=1e-12)
@@ -40,7 +40,7 @@ def test_waiting_for_others_changes_no_bit(family, monkeypatch):
         monkeypatch.setitem(adjoint_sum._WAITING, "cpu", most)
         total = AdjointSum(P, torch.float32)
         for name, g in zip(P.sizes, gradients, strict=True):
-            total.add(g, name, 0)
+            total.add([Gradient(g, name, 0)])
         sums.append(total.take())
     assert torch.equal(*sums)
 
@@ -52,7 +52,7 @@ def test_what_is_added_is_not_changed(family):
     total = AdjointSum(P, torch.float64)
     for _ in range(2):
         for name, g in zip(P.sizes, gradients, strict=True):
-            total.add(g, name, 0)
+            total.add([Gradient(g, name, 0)])
     total.take()
     assert all(torch.equal(*pair) for pair in zip(gradients, before, strict=True))
 

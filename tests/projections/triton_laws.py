@@ -12,7 +12,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from idbounds.projections import compiled, projection, triton_hadamard, triton_kernels
+from idbounds.measurement import Subspace
+from idbounds.projections import compiled, projection, table, triton_hadamard, triton_kernels
 from idbounds.projections.hadamard import walsh_hadamard
 from idbounds.projections.table import TableProjection
 from idbounds.projections.units import Piece
@@ -65,7 +66,7 @@ def test_rows_have_the_bits_of_the_path_through_torch(family, d, dtype, start, l
     for base in (None, gaussian(length, dtype=dtype).to(DEVICE)):
         expected, found = table.new_empty(length), table.new_empty(length)
         P._write(table, base, expected, "", start)
-        triton_kernels.write_rows(table, [Piece(P.tensorwise(""), start, found, base)])
+        triton_kernels.writing([Piece(P.tensorwise(""), start, found, base)])(table)
         assert torch.equal(bits(found), bits(expected))
 
 
@@ -89,10 +90,10 @@ def test_zero_moves_no_bit_and_is_written_as_plus_zero(family, d, dtype):
     P, table = made(family, d, dtype)
     zeros, found = torch.zeros_like(table), table.new_empty(3000)
     for zero in (zeros, -zeros):
-        triton_kernels.write_rows(zero, [Piece(P.tensorwise(""), 0, found)])
+        triton_kernels.writing([Piece(P.tensorwise(""), 0, found)])(zero)
         assert not bool(bits(found).any())
         base = -torch.zeros_like(found)
-        triton_kernels.write_rows(zero, [Piece(P.tensorwise(""), 0, found, base)])
+        triton_kernels.writing([Piece(P.tensorwise(""), 0, found, base)])(zero)
         assert torch.equal(bits(found), bits(base))
 
 
@@ -100,7 +101,7 @@ def test_no_rows_at_all():
     P, table = made("one_hot", 100, torch.float32)
     nothing, total = table.new_empty(0), torch.zeros_like(table)
     for start in (0, 37):
-        triton_kernels.write_rows(table, [Piece(P.tensorwise(""), start, nothing, nothing)])
+        triton_kernels.writing([Piece(P.tensorwise(""), start, nothing, nothing)])(table)
         triton_kernels.add_adjoint(total, [Piece(P.tensorwise(""), start, nothing)])
     assert not bool(total.any())
 
@@ -109,7 +110,7 @@ def test_only_the_rows_asked_for_are_written_and_what_lies_apart_is_read():
     P, table = made("fastfood", 100, torch.float32)
     about, memory, every_other = P.tensorwise(""), table.new_full((1000,), 7.0), gaussian(1600, dtype=torch.float32)[::2]
     every_other = every_other.to(DEVICE)
-    triton_kernels.write_rows(table, [Piece(about, 37, memory[100:900], every_other)])
+    triton_kernels.writing([Piece(about, 37, memory[100:900], every_other)])(table)
     expected = table.new_empty(800)
     P._write(table, every_other, expected, "", 37)
     assert torch.equal(memory[100:900], expected)
@@ -134,11 +135,58 @@ def test_one_launch_serves_tensors_of_many_sizes_dtypes_and_addresses(family, d)
         expected.append(rows.to(out))
         pieces.append(Piece(P.tensorwise(name), 0, torch.full((size + 3,), 7.0, dtype=out, device=DEVICE)[3:], theta_0))
         total += sums(P, table, rows.to(out).float(), name, 0)
-    triton_kernels.write_rows(table, pieces)
+    triton_kernels.writing(pieces)(table)
     assert all(torch.equal(piece.rows, rows) for piece, rows in zip(pieces, expected, strict=True))
     found = torch.zeros_like(table)
     triton_kernels.add_adjoint(found, [piece._replace(base=None) for piece in pieces])
     torch.testing.assert_close(found, total, rtol=0, atol=10 * ERROR[torch.float32])
+
+
+@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize(("family", "d"), CASES)
+@pytest.mark.parametrize("columns", [5, 24, 768, 2048])
+def test_rows_that_indices_name_are_those_of_the_matrix(family, d, columns, dtype):
+    P, table = made(family, d, dtype)
+    height = 20_000 // columns
+    indices = torch.tensor([3, height - 1, 0, 3, 1], device=DEVICE)
+    theta_0, matrix = gaussian(height * columns, dtype=dtype).to(DEVICE), table.new_empty(height * columns)
+    for base in (None, theta_0):
+        P._write(table, base, matrix, "", 0)
+        found = torch.full((5, columns), 7.0, dtype=dtype, device=DEVICE)
+        triton_kernels.writing([Piece(P.tensorwise(""), 0, found, base, indices)])(table)
+        assert torch.equal(bits(found), bits(matrix.view(height, columns)[indices]))
+    total = torch.zeros_like(table)
+    triton_kernels.add_adjoint(total, [Piece(P.tensorwise(""), 0, found, indices=indices)])
+    gradient = torch.zeros_like(matrix).view(height, columns).index_add_(0, indices, found)
+    torch.testing.assert_close(total, sums(P, table, gradient.view(-1), "", 0), rtol=0, atol=ERROR[dtype])
+
+
+@pytest.mark.parametrize("memory", ["keep", "recompute"])
+@pytest.mark.parametrize("padding", [None, 5])
+def test_an_embedding_looks_up_rows_without_a_look_at_the_indices(memory, padding, monkeypatch):
+    torch.manual_seed(0)
+    words, ids = torch.nn.Embedding(300, 24, padding_idx=padding), torch.tensor([[5, 5, 299, 0], [7, 1, 5, 1]], device=DEVICE)
+    found = []
+    for kernels in (None, triton_kernels):
+        monkeypatch.setattr(table, "kernels_for", lambda _, kernels=kernels: kernels)
+        subspace = Subspace(torch.nn.Sequential(words, torch.nn.Tanh()).to(DEVICE), dim=40, memory=memory, seed=3)
+        subspace.set_coordinates(torch.linspace(-1, 1, 40))
+        output = subspace(ids)
+        output.square().sum().backward()
+        (gradient,) = torch.autograd.grad(subspace(ids).square().sum(), subspace.theta_d, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.square().sum(), subspace.theta_d)
+        found.append((output.detach(), subspace.theta_d.grad, gradient.detach(), second))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_an_index_that_names_no_row_is_refused(monkeypatch):
+    if DEVICE == "cuda":
+        pytest.skip("on a GPU it ends the process, as torch's own check does")
+    monkeypatch.setattr(table, "kernels_for", lambda _: triton_kernels)
+    for wrong in (300, -1):
+        with pytest.raises(RuntimeError, match=r"an index of tensor '0.weight' is not in \[0, 300\)"):
+            Subspace(torch.nn.Sequential(torch.nn.Embedding(300, 24)), dim=40)(torch.tensor([3, wrong]))
 
 
 @pytest.mark.parametrize("dtype", BITS)
