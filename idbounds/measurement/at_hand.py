@@ -8,28 +8,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from idbounds.measurement.weights import AtHand
+from idbounds.measurement.ahead import AtHand
+from idbounds.measurement.sites import autocast_of
+
+if TYPE_CHECKING:
+    from idbounds.measurement.subspace import Subspace
 
 
 class _Modes:
     """What decides which θ a weight has, beside the trained numbers, as it was at the begin of a pass."""
 
     def __init__(self, kind: str) -> None:
-        self._kind, self._follows, self._autocast = kind, torch.is_grad_enabled(), _autocast(kind)
+        self._kind, self._follows, self._autocast = kind, torch.is_grad_enabled(), autocast_of(kind)
 
     def are_on(self) -> bool:
         """Whether they are still the same: within a pass a model may turn off derivatives, or autocast."""
-        return torch.is_grad_enabled() == self._follows and _autocast(self._kind) == self._autocast
+        return torch.is_grad_enabled() == self._follows and autocast_of(self._kind) == self._autocast
 
 
-def _autocast(kind: str) -> torch.dtype | None:
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+class Moved(nn.Module):
+    """θ₀ -> θ for one tensor. Knows its subspace without owning it, so that parameters are listed once."""
+
+    def __init__(self, subspace: Subspace, name: str) -> None:
+        super().__init__()
+        # In a tuple, nn.Module does not register it; deepcopy still maps it to the copy.
+        self._owner = (subspace,)
+        self.name = name
+
+    def forward(self, theta_0: Tensor) -> Tensor:
+        """See `Subspace.moved`."""
+        (subspace,) = self._owner
+        return subspace.moved(theta_0, self.name)
+
+    def looks_up(self, theta_0: Tensor, indices: Tensor) -> bool:
+        """See `Subspace.looks_up`."""
+        (subspace,) = self._owner
+        return subspace.looks_up(theta_0, indices)
+
+    def looked_up(self, theta_0: Tensor, indices: Tensor, padding: int | None) -> Tensor:
+        """See `Subspace.looked_up`."""
+        (subspace,) = self._owner
+        return subspace.looked_up(theta_0, self.name, indices, padding)
 
 
 class Place(NamedTuple):

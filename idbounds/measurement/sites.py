@@ -51,10 +51,15 @@ def cast_by_autocast(site: Site) -> bool:
     return type(site.module).forward in _CAST_BY_AUTOCAST
 
 
+def autocast_of(kind: str) -> torch.dtype | None:
+    """The narrower dtype of autocast on a kind of device, if it is on now."""
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
 def autocast_dtype(tensor: Tensor) -> torch.dtype:
     """The dtype in which autocast gives a tensor to such a layer now."""
-    kind = tensor.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) and tensor.dtype == torch.float32 else tensor.dtype
+    narrower = autocast_of(tensor.device.type) if tensor.dtype == torch.float32 else None
+    return tensor.dtype if narrower is None else narrower
 
 
 def trained_directly(sizes: Mapping[str, int], patterns: Sequence[str], *, dim: int) -> dict[str, tuple[int, int]]:

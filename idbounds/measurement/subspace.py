@@ -15,18 +15,26 @@ from torch import Tensor, nn
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.measurement import saving
-from idbounds.measurement.at_hand import Place, laid_out, register, theta_0_of
+from idbounds.measurement.ahead import AtHand
+from idbounds.measurement.at_hand import Moved, Place, laid_out, register, theta_0_of
 from idbounds.measurement.disguise import OF_THE_MODEL, class_for
 from idbounds.measurement.embeddings import look_up_moved_rows, only_in_embeddings
 from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.parametrizations.base import bake
 from idbounds.measurement.recurrent import follow_moved_weights, forget_moved_weights
 from idbounds.measurement.sharding import require_whole
-from idbounds.measurement.sites import autocast_dtype, cast_by_autocast, moved_directly, trainable_sites, trained_directly
+from idbounds.measurement.sites import (
+    autocast_dtype,
+    autocast_of,
+    cast_by_autocast,
+    moved_directly,
+    trainable_sites,
+    trained_directly,
+)
 from idbounds.measurement.soundness import require_plain_weights, require_sound
 from idbounds.measurement.state import hash_of, install_state_hooks
 from idbounds.measurement.undisturbed import undisturbed
-from idbounds.measurement.weights import AtHand, KeptWeights, RemadeWeights, Wanted, Weights
+from idbounds.measurement.weights import RemadeWeights, weights_named
 from idbounds.projections import Point, from_spec, projection_family
 
 
@@ -119,13 +127,13 @@ class Subspace(nn.Module):
         self.held: tuple[Tensor, Tensor] | None = None
         self._points: dict[bool, Mapping[str, Point]] | None = None
         in_embeddings = only_in_embeddings(sites)
-        self._weights = _weights(memory)
+        self._weights = weights_named(memory)
         self._cast_by_autocast = frozenset(name for name, places in sites.items() if all(map(cast_by_autocast, places)))
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         self._places: dict[str, list[Place]] = {}
         for name, at in sites.items():
-            moved = _Moved(self, name)
+            moved = Moved(self, name)
             self._places[name] = [register(module, attribute, moved) for module, attribute, _ in at]
         look_up_moved_rows(place for name in in_embeddings.keys() - self._direct.keys() for place in in_embeddings[name])
         follow_moved_weights(self.model)
@@ -136,19 +144,17 @@ class Subspace(nn.Module):
         """The wrapped model's forward at θ. The class of an instance declares it with the wrapped model's signature."""
         self._points = {}
         try:
-            at_hand = self._at_hand(theta_0_of(self._places))
-            with self._weights.during_forward(), laid_out(at_hand, self._places, self.theta_d.device.type):
-                return self.model(*args, **kwargs)
+            with self._weights.during_forward():
+                at_hand = self._at_hand(theta_0_of(self._places))
+                with laid_out(at_hand, self._places, self.theta_d.device.type):
+                    return self.model(*args, **kwargs)
         finally:
             self._points = None
 
-    def _at_hand(self, theta_0: Mapping[str, Tensor]) -> dict[str, AtHand]:
+    def _at_hand(self, theta_0: Mapping[str, Tensor]) -> Mapping[str, AtHand]:
         """θ of the tensors that this pass most likely asks for, from θ₀ by their names."""
-        points = self._current_points()
-        moved = (name for name in theta_0 if name not in self._direct)
-        return self._weights.at_hand(
-            [Wanted(name, points[name], theta_0[name], self._dtype(theta_0[name], name)) for name in moved]
-        )
+        along_p = {name: tensor for name, tensor in theta_0.items() if name not in self._direct}
+        return self._weights.at_hand(self._current_points(), along_p, autocast_of(self.theta_d.device.type), self._dtype)
 
     def __getattr__(self, name: str) -> Any:
         """Of the wrapped model, what trainers ask of a model of transformers; the rest is nn.Module's."""
@@ -166,9 +172,9 @@ class Subspace(nn.Module):
             start, size = self._direct[name]
             with undisturbed(theta_0.device):
                 return moved_directly(theta_0, self.coordinates()[start : start + size])
-        return self._weights.make(self._current_points()[name], theta_0, name=name, dtype=self._dtype(theta_0, name))
+        return self._weights.make(self._current_points()[name], theta_0, name=name, dtype=self._dtype(name, theta_0))
 
-    def _dtype(self, theta_0: Tensor, name: str) -> torch.dtype:
+    def _dtype(self, name: str, theta_0: Tensor) -> torch.dtype:
         return autocast_dtype(theta_0) if name in self._cast_by_autocast else theta_0.dtype
 
     def looks_up(self, theta_0: Tensor, indices: Tensor) -> bool:
@@ -192,10 +198,10 @@ class Subspace(nn.Module):
         """θ for tensors at θ₀, by their names, differentiable in `theta_d`; what they share is made once."""
         self._points = {}
         try:
-            at_hand = self._at_hand(theta_0)
-            return {
-                name: at_hand[name].take() if name in at_hand else self.moved(tensor, name) for name, tensor in theta_0.items()
-            }
+            with self._weights.during_forward():
+                at_hand = self._at_hand(theta_0)
+                moved = ((name, at_hand.get(name), tensor) for name, tensor in theta_0.items())
+                return {name: self.moved(tensor, name) if one is None else one.take() for name, one, tensor in moved}
         finally:
             self._points = None
 
@@ -291,33 +297,9 @@ class Subspace(nn.Module):
         if not moved:
             twin.set_coordinates(torch.zeros_like(twin.theta_d))
         with torch.no_grad(), twin.remaking():
-            bake(twin.model, _Moved)
+            bake(twin.model, Moved)
         forget_moved_weights(twin.model)
         return twin.parametrization.baked(twin.model)
-
-
-class _Moved(nn.Module):
-    """θ₀ -> θ for one tensor. Knows its subspace without owning it, so that parameters are listed once."""
-
-    def __init__(self, subspace: Subspace, name: str) -> None:
-        super().__init__()
-        # In a tuple, nn.Module does not register it; deepcopy still maps it to the copy.
-        self._owner = (subspace,)
-        self.name = name
-
-    def forward(self, theta_0: Tensor) -> Tensor:
-        (subspace,) = self._owner
-        return subspace.moved(theta_0, self.name)
-
-    def looks_up(self, theta_0: Tensor, indices: Tensor) -> bool:
-        """See `Subspace.looks_up`."""
-        (subspace,) = self._owner
-        return subspace.looks_up(theta_0, indices)
-
-    def looked_up(self, theta_0: Tensor, indices: Tensor, padding: int | None) -> Tensor:
-        """See `Subspace.looked_up`."""
-        (subspace,) = self._owner
-        return subspace.looked_up(theta_0, self.name, indices, padding)
 
 
 def _copy(model: nn.Module, *, share_weights: bool) -> nn.Module:
@@ -326,14 +308,6 @@ def _copy(model: nn.Module, *, share_weights: bool) -> nn.Module:
         return copy.deepcopy(model)
     shared = {id(one): nn.Parameter(one.detach(), requires_grad=one.requires_grad) for one in model.parameters()}
     return copy.deepcopy(model, memo=shared)
-
-
-def _weights(memory: str) -> Weights:
-    if memory == "recompute":
-        return RemadeWeights()
-    if memory != "keep":
-        raise ConfigError(f"memory must be 'keep' or 'recompute', got {memory!r}")
-    return KeptWeights()
 
 
 def _rebuilt(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from idbounds.core.errors import ConfigError
+from idbounds.measurement.ahead import Ahead, AtHand, Kept, write
 from idbounds.measurement.undisturbed import undisturbed
-from idbounds.projections.adjoint_sum import small_together
 from idbounds.projections.compiled import is_capturing
-from idbounds.projections.point import Point, Write, Writing
+from idbounds.projections.point import Point
+
+#: In which dtype θ of a tensor, by its name, is asked for.
+DtypeOf = Callable[[str, Tensor], torch.dtype]
 
 
 class Weights(Protocol):
@@ -23,8 +26,10 @@ class Weights(Protocol):
     def begin(self, coordinates: Tensor) -> None:
         """What is asked for next belongs to these values of the trained numbers."""
 
-    def at_hand(self, wanted: Iterable[Wanted]) -> dict[str, AtHand]:
-        """Of what may be asked for next, what most likely will be, by name."""
+    def at_hand(
+        self, points: Mapping[str, Point], theta_0: Mapping[str, Tensor], autocast: torch.dtype | None, dtype_of: DtypeOf
+    ) -> Mapping[str, AtHand]:
+        """Of tensors that may be asked for next, those that most likely will be, by name."""
 
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ for the tensor `name` in a dtype, differentiable in the trained numbers."""
@@ -33,89 +38,16 @@ class Weights(Protocol):
         """Around a forward pass of the model."""
 
 
-class Wanted(NamedTuple):
-    """What makes θ of a tensor in a dtype."""
+def weights_named(memory: str) -> Weights:
+    """The weights for `Subspace(memory=...)`.
 
-    name: str
-    point: Point
-    theta_0: Tensor
-    dtype: torch.dtype
-
-
-_Key = tuple[str, torch.dtype]
-
-#: A model whose passes use ever other weights, as one of experts may, leaves something behind for each choice of them.
-_MOST_WRITINGS = 256
-
-
-class _Stamp(NamedTuple):
-    """When memory was filled, and from what: a change of either makes it stale."""
-
-    memory_version: int
-    source: int
-    source_version: int
-
-
-def _kind(tensor: Tensor) -> tuple[object, ...]:
-    return tensor.shape, tensor.dtype, tensor.device
-
-
-def _stamp(memory: Tensor, theta_0: Tensor) -> _Stamp:
-    return _Stamp(memory._version, theta_0.data_ptr(), theta_0._version)
-
-
-@dataclass
-class _Kept:
-    """Memory for θ of a tensor in a dtype."""
-
-    memory: Tensor
-    stamp: _Stamp | None = None  # None: not θ now
-    is_used: bool = True  # since the trained numbers changed
-
-    def fits(self, theta_0: Tensor) -> bool:
-        """Whether θ would have this memory's shape and device."""
-        return self.memory.shape == theta_0.shape and self.memory.device == theta_0.device
-
-    def is_of(self, theta_0: Tensor) -> bool:
-        """Whether it holds θ, made from this θ₀ as it is now."""
-        return self.stamp is not None and self.stamp == _stamp(self.memory, theta_0)
-
-
-def _written(what: Sequence[tuple[Wanted, _Kept]]) -> None:
-    """θ is in memory now. Compiled code has written it behind autograd's back."""
-    torch.autograd.graph.increment_version([kept.memory for _, kept in what])
-    for one, kept in what:
-        kept.stamp, kept.is_used = _stamp(kept.memory, one.theta_0), False
-
-
-class _Together:
-    """Weights that share a node of autograd's graph.
-
-    It is made when the first of them is asked for, because a backward pass runs what was made last first: with nodes from the
-    begin of the pass, no gradient would be projected before all of them had arrived.
+    Raises:
+        ConfigError: an unknown name.
     """
-
-    def __init__(self, point: Point, members: Sequence[tuple[Wanted, _Kept]]) -> None:
-        self._point, self._members = point, members
-        self._held: tuple[Tensor, ...] | None = None
-
-    def held(self) -> tuple[Tensor, ...]:
-        if self._held is None:
-            self._held = self._point.held({one.name: kept.memory for one, kept in self._members})
-        return self._held
-
-
-class AtHand(NamedTuple):
-    """θ of a tensor, written before it is asked for."""
-
-    together: _Together
-    number: int  # among them
-    kept: _Kept
-
-    def take(self) -> Tensor:
-        """θ, now that it is asked for."""
-        self.kept.is_used = True
-        return self.together.held()[self.number]
+    kinds: dict[str, Callable[[], Weights]] = {"keep": KeptWeights, "recompute": RemadeWeights}
+    if memory not in kinds:
+        raise ConfigError(f"memory must be 'keep' or 'recompute', got {memory!r}")
+    return kinds[memory]()
 
 
 class KeptWeights:
@@ -134,8 +66,8 @@ class KeptWeights:
     def __init__(self) -> None:
         self._coordinates: Tensor | None = None
         self._is_captured = False
-        self._kept: dict[_Key, _Kept] = {}
-        self._writings: dict[tuple[_Key, ...], tuple[list[tuple[int, int]], Writing]] = {}
+        self._kept: dict[tuple[str, torch.dtype], Kept] = {}
+        self._ahead: Ahead | None = None
 
     def begin(self, coordinates: Tensor) -> None:
         """By value, not by version: an optimizer that writes through `.data` leaves no other trace."""
@@ -143,15 +75,15 @@ class KeptWeights:
         if known is None or _kind(known) != _kind(coordinates):
             with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
                 self._coordinates = coordinates.clone()
-            self._kept.clear()
-            self._writings.clear()  # the model may have moved to another device
+            self._kept.clear()  # the model may have moved to another device
+            self._ahead = None
         elif self._is_captured if is_capturing(coordinates.device) else torch.equal(known, coordinates):
             return
         else:
             known.copy_(coordinates)
         self._is_captured = is_capturing(coordinates.device)
         for kept in self._kept.values():
-            kept.stamp = None
+            kept.forget()
 
     def __deepcopy__(self, memo: dict[int, object]) -> KeptWeights:
         """A copy fills memory of its own when it is asked."""
@@ -160,56 +92,52 @@ class KeptWeights:
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ in its memory; a second backward pass after a change of θ is refused by autograd, as for any weight."""
         kept = self._kept.get((name, dtype))
-        if kept is None or not kept.fits(theta_0):
+        if kept is None or not _fits(kept, theta_0):
             with torch.inference_mode(False):
                 memory = torch.empty_like(theta_0, dtype=dtype, memory_format=torch.contiguous_format, requires_grad=False)
-            kept = self._kept[name, dtype] = _Kept(memory)
-        if not kept.is_of(theta_0):
-            with undisturbed(theta_0.device):
-                point.write(kept.memory, name=name, theta_0=theta_0)
-            _written([(Wanted(name, point, theta_0, dtype), kept)])
+            kept = self._kept[name, dtype] = Kept(name, memory, theta_0)
+        if not kept.holds(theta_0):
+            kept.theta_0 = theta_0
+            write(point, [kept])
         kept.is_used = True
+        if self._ahead is not None:
+            self._ahead.asked_for(kept)
         (theta,) = point.held({name: kept.memory})
         return theta
 
-    def at_hand(self, wanted: Iterable[Wanted]) -> dict[str, AtHand]:
-        """What was asked for since the trained numbers changed; where they have changed again, all of it is written."""
-        at_points: dict[Point, list[tuple[Wanted, _Kept]]] = {}
-        for one in wanted:
-            kept = self._kept.get((one.name, one.dtype))
-            if kept is not None and kept.is_used and kept.fits(one.theta_0):
-                at_points.setdefault(one.point, []).append((one, kept))
-        found = dict[str, AtHand]()
-        for point, some in at_points.items():
-            stale = [(one, kept) for one, kept in some if not kept.is_of(one.theta_0)]
-            if stale:
-                with undisturbed(stale[0][1].memory.device):
-                    self._writing_of(point, stale).write(point)
-                _written(stale)
-            for part in small_together([one.theta_0.numel() for one, _ in some], some[0][1].memory.device):
-                together = _Together(point, some[part])
-                found.update({one.name: AtHand(together, number, kept) for number, (one, kept) in enumerate(some[part])})
-        return found
-
-    def _writing_of(self, point: Point, stale: Sequence[tuple[Wanted, _Kept]]) -> Writing:
-        """Most passes use what the one before used, in the same memory."""
-        names = tuple((one.name, one.dtype) for one, _ in stale)
-        addresses = [(kept.memory.data_ptr(), one.theta_0.data_ptr()) for one, kept in stale]
-        known = self._writings.get(names)
-        if known is not None and known[0] == addresses:
-            return known[1]
-        writing = point.writing([Write(one.name, kept.memory, one.theta_0) for one, kept in stale])
-        if all(one.theta_0.is_contiguous() for one, _ in stale):  # else what is written from is a copy
-            if len(self._writings) == _MOST_WRITINGS:
-                self._writings.clear()
-            self._writings[names] = (addresses, writing)
-        return writing
+    def at_hand(
+        self, points: Mapping[str, Point], theta_0: Mapping[str, Tensor], autocast: torch.dtype | None, dtype_of: DtypeOf
+    ) -> Mapping[str, AtHand]:
+        """What was asked for since it was written last; where the trained numbers have changed, it is written again."""
+        if self._ahead is None or not self._ahead.serves(theta_0, autocast):
+            used = []
+            for name, tensor in theta_0.items():
+                kept = self._kept.get((name, dtype_of(name, tensor)))
+                if kept is not None and kept.is_used and _fits(kept, tensor):
+                    if kept.theta_0 is not tensor:
+                        kept.theta_0 = tensor
+                        kept.forget()
+                    used.append(kept)
+            self._ahead = Ahead(used, points, autocast)
+        return self._ahead.begin(points)
 
     @contextmanager
     def during_forward(self) -> Iterator[None]:
         """A pass that is captured writes θ, since its replays will have other numbers."""
         self._is_captured = False
-        yield
+        try:
+            yield
+        finally:
+            if self._ahead is not None:
+                self._ahead.end()
+
+
+def _fits(kept: Kept, theta_0: Tensor) -> bool:
+    return kept.memory.shape == theta_0.shape and kept.memory.device == theta_0.device
+
+
+def _kind(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype, tensor.device
 
 
 class _Recipe(NamedTuple):
@@ -242,7 +170,7 @@ class RemadeWeights:
     def begin(self, coordinates: Tensor) -> None:
         """Nothing is kept, so nothing is stale."""
 
-    def at_hand(self, wanted: Iterable[Wanted]) -> dict[str, AtHand]:  # noqa: ARG002 - as of those that keep
+    def at_hand(self, *_: object) -> Mapping[str, AtHand]:
         """Nothing."""
         return {}
 

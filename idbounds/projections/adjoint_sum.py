@@ -77,14 +77,21 @@ def _current_pass() -> int:
     return torch._C._current_graph_task_id()
 
 
+class _Waiting:
+    """Gradients of one dtype, which kernels take together, that wait for their product."""
+
+    def __init__(self) -> None:
+        self.gradients: list[Gradient] = []
+        self.numbers = 0
+
+
 class _Sum:
     """A table for each part of a product that has a thread of its own: bits depend on their number, not on their timing."""
 
     def __init__(self, projection: Projection, dtype: torch.dtype) -> None:
         self._projection, self._dtype, self._scale = projection, dtype, 0.0
         self._tables: list[Tensor] = []
-        self._waiting: list[Gradient] = []
-        self._numbers = 0  # of all that wait
+        self._waiting: dict[torch.dtype, _Waiting] = {}
         self._scaled: Tensor | None = None
 
     def add(self, gradient: Gradient) -> None:
@@ -92,14 +99,17 @@ class _Sum:
         if scale != self._scale:
             self._scaled, self._tables, self._scale = self.total(), [], scale
         numbers, most = gradient.g.numel(), waiting_numbers(gradient.g.device)
+        waiting = self._waiting.get(gradient.g.dtype)
+        if waiting is None:
+            waiting = self._waiting[gradient.g.dtype] = _Waiting()
         if gradient.g.device.type == "cpu" and numbers > most:
-            self._multiply()  # in the order in which they arrived, so that waiting changes no bit
+            self._multiply(waiting)  # in the order in which they arrived, so that waiting changes no bit
             self._multiply_in_parts(gradient)
             return
-        self._waiting.append(gradient)
-        self._numbers += numbers
-        if self._numbers >= most:
-            self._multiply()
+        waiting.gradients.append(gradient)
+        waiting.numbers += numbers
+        if waiting.numbers >= most:
+            self._multiply(waiting)
 
     def _multiply_in_parts(self, gradient: Gradient) -> None:
         g, name, start = gradient.g.to(self._dtype), gradient.name, gradient.start
@@ -112,15 +122,15 @@ class _Sum:
         made = run_in_parts(part, start, start + g.numel(), edge=projection.tile_rows, device=g.device)
         self._tables = [*made, *tables[len(made) :]]
 
-    def _multiply(self) -> None:
-        """The products of the gradients that wait."""
-        if self._waiting:
+    def _multiply(self, waiting: _Waiting) -> None:
+        if waiting.gradients:
             table = self._tables[0] if self._tables else None
-            self._tables[:1] = [self._projection._add_adjoints(table, self._waiting, dtype=self._dtype)]
-            self._waiting, self._numbers = [], 0
+            self._tables[:1] = [self._projection._add_adjoints(table, waiting.gradients, dtype=self._dtype)]
+            waiting.gradients, waiting.numbers = [], 0
 
     def total(self) -> Tensor | None:
-        self._multiply()
+        for waiting in self._waiting.values():
+            self._multiply(waiting)
         total: Tensor | None = None
         for table in self._tables:
             total = table if total is None else total + table

@@ -127,7 +127,7 @@ def events_of_a_pass(subspace, monkeypatch):
 
     def watched(total, gradients):
         arrived = list(gradients)
-        events.extend(("projected", int(name.split(".")[0])) for _, name, _ in arrived)
+        events.extend(("projected", int(one.name.split(".")[0])) for one in arrived)
         project(total, arrived)
 
     monkeypatch.setattr(AdjointSum, "add", watched)
