@@ -1,4 +1,4 @@
-"""What a forward pass will ask for is known from the one before: it is written at the begin of the pass."""
+"""What a forward pass will ask for is known from the one before: it is written at the begin of the pass, and left at hand."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrize import ParametrizationList
 
+from idbounds.measurement.at_hand import Modes, Places, is_of, lay
 from idbounds.measurement.undisturbed import undisturbed
 from idbounds.projections.adjoint_sum import small_together
 from idbounds.projections.point import Point, Write, Writing
 
-
-class _Stamp(NamedTuple):
-    """When memory was filled, and from what: a change of either makes it stale."""
-
-    memory_version: int
-    source: int
-    source_version: int
+#: When memory was filled, and from what, so that a change of either makes it stale: the version of the memory; address and
+#: version of θ₀.
+_Stamp = tuple[int, int, int]
 
 
 @dataclass(eq=False)
@@ -45,7 +43,7 @@ class Kept:
         self.theta_0, self.is_used, self._stamp = theta_0, False, self._stamp_of(theta_0)
 
     def _stamp_of(self, theta_0: Tensor) -> _Stamp:
-        return _Stamp(self.memory._version, theta_0.data_ptr(), theta_0._version)
+        return self.memory._version, theta_0.data_ptr(), theta_0._version
 
 
 def write(point: Point, stale: Sequence[Kept], writing: Writing | None = None) -> Writing:
@@ -69,12 +67,13 @@ class _Together:
 
     def __init__(self, members: Sequence[Kept]) -> None:
         self._memories = {kept.name: kept.memory for kept in members}
-        self.point: Point | None = None
         self._held: tuple[Tensor, ...] = ()
+        self.point: Point | None = None
+        self.modes: Modes | None = None
 
-    def begin(self, point: Point | None) -> None:
+    def begin(self, point: Point | None, modes: Modes | None) -> None:
         """θ is wanted at a point, or not at all."""
-        self.point, self._held = point, ()
+        self._held, self.point, self.modes = (), point, modes
 
     def held(self) -> tuple[Tensor, ...]:
         """θ of all members."""
@@ -84,17 +83,25 @@ class _Together:
         return self._held
 
 
-class AtHand(NamedTuple):
+class _Written(NamedTuple):
     """θ of a tensor, written before it is asked for."""
 
     together: _Together
     number: int  # among them
     kept: Kept
 
+    def is_on(self) -> bool:
+        """Whether a pass is going on, and as it began."""
+        modes = self.together.modes
+        return modes is not None and modes.are_on()
+
     def take(self) -> Tensor:
         """θ, now that it is asked for."""
         self.kept.is_used = True
         return self.together.held()[self.number]
+
+    def __deepcopy__(self, memo: object) -> None:
+        """A copy of a module has nothing at hand."""
 
 
 class _AtOnePoint:
@@ -104,8 +111,7 @@ class _AtOnePoint:
         self._members = members
         self._is_contiguous = all(kept.theta_0.is_contiguous() for kept in members)
         self._writing: Writing | None = None
-        sizes, device = [kept.memory.numel() for kept in members], members[0].memory.device
-        self._parts = [members[part] for part in small_together(sizes, device)]
+        self._parts = [members[part] for part in small_together([kept.memory for kept in members])]
         self._together = [_Together(part) for part in self._parts]
 
     @property
@@ -113,12 +119,12 @@ class _AtOnePoint:
         """Of one of them."""
         return self._members[0].name
 
-    def at_hand(self) -> Iterator[AtHand]:
+    def at_hand(self) -> Iterator[_Written]:
         """Of each."""
         for together, part in zip(self._together, self._parts, strict=True):
-            yield from (AtHand(together, number, kept) for number, kept in enumerate(part))
+            yield from (_Written(together, number, kept) for number, kept in enumerate(part))
 
-    def begin(self, point: Point) -> None:
+    def begin(self, point: Point, modes: Modes) -> None:
         """Write those that are not θ now."""
         stale = [kept for kept in self._members if not kept.holds(kept.theta_0)]
         if len(stale) == len(self._members):
@@ -128,47 +134,53 @@ class _AtOnePoint:
         elif stale:
             write(point, stale)
         for together in self._together:
-            together.begin(point)
+            together.begin(point, modes)
 
     def end(self) -> None:
         """Let go of autograd's graph."""
         for together in self._together:
-            together.begin(None)
+            together.begin(None, None)
 
 
 class Ahead:
     """What passes ask for under one setting of autocast, and all that can be known of it before they do."""
 
-    def __init__(self, used: Sequence[Kept], points: Mapping[str, Point], autocast: torch.dtype | None) -> None:
-        self._used, self._autocast = dict.fromkeys(used), autocast
-        self._addresses = [kept.theta_0.data_ptr() for kept in used]
-        self._is_all = True
+    def __init__(self, used: Sequence[Kept], places: Places, points: Mapping[str, Point], autocast: torch.dtype | None) -> None:
+        self._used, self._autocast, self._is_all = frozenset(used), autocast, True
         groups: dict[Point, list[Kept]] = {}
         for kept in used:
             groups.setdefault(points[kept.name], []).append(kept)
         self._groups = [_AtOnePoint(members) for members in groups.values()]
-        self._at_hand = {one.kept.name: one for group in self._groups for one in group.at_hand()}
+        self._places: list[tuple[ParametrizationList, Kept, int]] = []
+        for one in (one for group in self._groups for one in group.at_hand()):
+            for steps in places[one.kept.name]:
+                lay(steps, one)
+                self._places.append((steps, one.kept, one.kept.theta_0.data_ptr()))
 
-    def serves(self, theta_0: Mapping[str, Tensor], autocast: torch.dtype | None) -> bool:
+    def serves(self, autocast: torch.dtype | None) -> bool:
         """Whether the last pass asked for all of this and nothing else, and θ₀ is where it was."""
         if not self._is_all or autocast != self._autocast:
             return False
         return all(
-            kept.is_used and kept.theta_0 is theta_0.get(kept.name) and kept.theta_0.data_ptr() == address
-            for kept, address in zip(self._used, self._addresses, strict=True)
+            kept.is_used and is_of(steps, kept.theta_0) and kept.theta_0.data_ptr() == address
+            for steps, kept, address in self._places
         )
 
     def asked_for(self, kept: Kept) -> None:
         """A pass has asked for something else than what is at hand."""
         self._is_all = self._is_all and kept in self._used
 
-    def begin(self, points: Mapping[str, Point]) -> dict[str, AtHand]:
-        """Write what is not θ now, at the points that the tensors are moved to; by name."""
+    def begin(self, points: Mapping[str, Point], modes: Modes) -> None:
+        """Write what is not θ now, at the points that the tensors are moved to."""
         for group in self._groups:
-            group.begin(points[group.name])
-        return self._at_hand
+            group.begin(points[group.name], modes)
 
     def end(self) -> None:
         """Until the next pass."""
         for group in self._groups:
             group.end()
+
+    def take_away(self) -> None:
+        """Leave nothing at hand."""
+        for steps, _, _ in self._places:
+            lay(steps, None)

@@ -1,27 +1,38 @@
-"""θ at hand: a forward pass finds it where torch's parametrization would be called for each weight.
+"""θ at hand: a module finds it where torch's parametrization would be called for each weight.
 
 Torch's way from a module's attribute to what makes its value leads through two modules and takes longer than a small layer.
-What a pass is going to need is known from the one before, so it is made at its begin and left with the modules until its end.
+What a pass is going to need is known from the one before, so it is written at its begin: see ahead.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
-from idbounds.measurement.ahead import AtHand
 from idbounds.measurement.sites import autocast_of
 
 if TYPE_CHECKING:
     from idbounds.measurement.subspace import Subspace
 
+#: The places of each tensor that moves, by its name: torch's steps from θ₀ to the value of a module's attribute.
+Places = Mapping[str, Sequence[ParametrizationList]]
 
-class _Modes:
+
+class AtHand(Protocol):
+    """θ of a tensor."""
+
+    def is_on(self) -> bool:
+        """Whether it is the θ that is asked for now."""
+
+    def take(self) -> Tensor:
+        """It."""
+
+
+class Modes:
     """What decides which θ a weight has, beside the trained numbers, as it was at the begin of a pass."""
 
     def __init__(self, kind: str) -> None:
@@ -57,58 +68,31 @@ class Moved(nn.Module):
         return subspace.looked_up(theta_0, self.name, indices, padding)
 
 
-class Place(NamedTuple):
-    """Where a moved tensor stands: an attribute of a module, and torch's steps from θ₀ to its value."""
-
-    module: nn.Module
-    attribute: str
-    steps: parametrize.ParametrizationList
+#: Where the steps have what is at hand.
+_KEY = "theta_at_hand"
 
 
-def register(module: nn.Module, attribute: str, moved: nn.Module) -> Place:
+def register(module: nn.Module, attribute: str, moved: nn.Module) -> ParametrizationList:
     """Parametrize a module's tensor, so that its value is what is at hand, or else what `moved` makes of it."""
-    parametrize.register_parametrization(module, attribute, moved, unsafe=True)
+    register_parametrization(module, attribute, moved, unsafe=True)
     kind: Any = type(module)  # a class of its own, which torch has given it and takes away again with its parametrizations
-    by_torch, key = getattr(kind, attribute), _key(attribute)
+    by_torch = getattr(kind, attribute)
 
-    def value(self: nn.Module) -> Tensor:
-        found: tuple[_Modes, AtHand] | None = self.__dict__.get(key)
-        if found is not None and found[0].are_on():
-            return found[1].take()
-        theta: Tensor = by_torch.fget(self)
+    def value(self: Any) -> Tensor:
+        found: AtHand | None = self._modules["parametrizations"]._modules[attribute].__dict__.get(_KEY)
+        theta: Tensor = found.take() if found is not None and found.is_on() else by_torch.fget(self)
         return theta
 
     setattr(kind, attribute, property(value, by_torch.fset))
-    return Place(module, attribute, module.parametrizations[attribute])  # type: ignore[index, arg-type]
+    steps: ParametrizationList = module.parametrizations[attribute]  # type: ignore[index, assignment]
+    return steps
 
 
-def theta_0_of(places: Mapping[str, Sequence[Place]]) -> dict[str, Tensor]:
-    """θ₀ as it is now, by the tensors' names, of those with no other step than ours and one θ₀ in all places."""
-    found = dict[str, Tensor]()
-    for name, at in places.items():
-        steps = at[0].steps
-        theta_0 = steps._parameters["original"]
-        is_one = len(at) == 1 or all(other.steps._parameters["original"] is theta_0 for other in at)
-        if theta_0 is not None and len(steps._modules) == 1 and is_one:
-            found[name] = theta_0
-    return found
+def lay(steps: ParametrizationList, found: AtHand | None) -> None:
+    """Have θ of a place at hand, or no more."""
+    steps.__dict__[_KEY] = found
 
 
-@contextmanager
-def laid_out(moved: Mapping[str, AtHand], places: Mapping[str, Sequence[Place]], kind: str) -> Iterator[None]:
-    """Within, the places of these tensors on a kind of device have θ at hand, while the modes are those of now."""
-    modes, filled = _Modes(kind), []
-    for name, one in moved.items():
-        for module, attribute, _ in places[name]:
-            key, attributes = _key(attribute), module.__dict__
-            attributes[key] = (modes, one)
-            filled.append((attributes, key))
-    try:
-        yield
-    finally:
-        for attributes, key in filled:
-            attributes.pop(key, None)
-
-
-def _key(attribute: str) -> str:
-    return f"_{attribute}_at_hand"
+def is_of(steps: ParametrizationList, theta_0: Tensor) -> bool:
+    """Whether a place has this θ₀ now, and no other step than ours."""
+    return steps._parameters["original"] is theta_0 and len(steps._modules) == 1

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from idbounds.core.errors import ConfigError
 from idbounds.core.values import ProjectionSpec
 from idbounds.measurement import saving
-from idbounds.measurement.ahead import AtHand
-from idbounds.measurement.at_hand import Moved, Place, laid_out, register, theta_0_of
+from idbounds.measurement.at_hand import Moved, register
 from idbounds.measurement.disguise import OF_THE_MODEL, class_for
 from idbounds.measurement.embeddings import look_up_moved_rows, only_in_embeddings
 from idbounds.measurement.parametrizations import parametrization_by_name
@@ -25,7 +24,6 @@ from idbounds.measurement.recurrent import follow_moved_weights, forget_moved_we
 from idbounds.measurement.sharding import require_whole
 from idbounds.measurement.sites import (
     autocast_dtype,
-    autocast_of,
     cast_by_autocast,
     moved_directly,
     trainable_sites,
@@ -131,10 +129,11 @@ class Subspace(nn.Module):
         self._cast_by_autocast = frozenset(name for name, places in sites.items() if all(map(cast_by_autocast, places)))
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
-        self._places: dict[str, list[Place]] = {}
+        places = {}
         for name, at in sites.items():
             moved = Moved(self, name)
-            self._places[name] = [register(module, attribute, moved) for module, attribute, _ in at]
+            places[name] = [register(module, attribute, moved) for module, attribute, _ in at]
+        self._places = {name: places[name] for name in along_p}
         look_up_moved_rows(place for name in in_embeddings.keys() - self._direct.keys() for place in in_embeddings[name])
         follow_moved_weights(self.model)
         install_state_hooks(self)
@@ -145,16 +144,10 @@ class Subspace(nn.Module):
         self._points = {}
         try:
             with self._weights.during_forward():
-                at_hand = self._at_hand(theta_0_of(self._places))
-                with laid_out(at_hand, self._places, self.theta_d.device.type):
-                    return self.model(*args, **kwargs)
+                self._weights.lay_out(self._current_points(), self._places, self._dtype)
+                return self.model(*args, **kwargs)
         finally:
             self._points = None
-
-    def _at_hand(self, theta_0: Mapping[str, Tensor]) -> Mapping[str, AtHand]:
-        """θ of the tensors that this pass most likely asks for, from θ₀ by their names."""
-        along_p = {name: tensor for name, tensor in theta_0.items() if name not in self._direct}
-        return self._weights.at_hand(self._current_points(), along_p, autocast_of(self.theta_d.device.type), self._dtype)
 
     def __getattr__(self, name: str) -> Any:
         """Of the wrapped model, what trainers ask of a model of transformers; the rest is nn.Module's."""
@@ -198,10 +191,9 @@ class Subspace(nn.Module):
         """θ for tensors at θ₀, by their names, differentiable in `theta_d`; what they share is made once."""
         self._points = {}
         try:
-            with self._weights.during_forward():
-                at_hand = self._at_hand(theta_0)
-                moved = ((name, at_hand.get(name), tensor) for name, tensor in theta_0.items())
-                return {name: self.moved(tensor, name) if one is None else one.take() for name, one, tensor in moved}
+            along_p = {name: tensor for name, tensor in theta_0.items() if name not in self._direct}
+            self._weights.write(self._current_points(), along_p, self._dtype)
+            return {name: self.moved(tensor, name) for name, tensor in theta_0.items()}
         finally:
             self._points = None
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from idbounds.core.errors import ConfigError
-from idbounds.measurement.ahead import Ahead, AtHand, Kept, write
+from idbounds.measurement.ahead import Ahead, Kept, write
+from idbounds.measurement.at_hand import Modes, Places, is_of
+from idbounds.measurement.sites import autocast_of
 from idbounds.measurement.undisturbed import undisturbed
 from idbounds.projections.compiled import is_capturing
 from idbounds.projections.point import Point
@@ -26,10 +28,11 @@ class Weights(Protocol):
     def begin(self, coordinates: Tensor) -> None:
         """What is asked for next belongs to these values of the trained numbers."""
 
-    def at_hand(
-        self, points: Mapping[str, Point], theta_0: Mapping[str, Tensor], autocast: torch.dtype | None, dtype_of: DtypeOf
-    ) -> Mapping[str, AtHand]:
-        """Of tensors that may be asked for next, those that most likely will be, by name."""
+    def lay_out(self, points: Mapping[str, Point], places: Places, dtype_of: DtypeOf) -> None:
+        """Have at hand, until the end of the pass, what most likely will be asked for."""
+
+    def write(self, points: Mapping[str, Point], theta_0: Mapping[str, Tensor], dtype_of: DtypeOf) -> None:
+        """All of these tensors, by their names, will be asked for."""
 
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ for the tensor `name` in a dtype, differentiable in the trained numbers."""
@@ -76,7 +79,9 @@ class KeptWeights:
             with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
                 self._coordinates = coordinates.clone()
             self._kept.clear()  # the model may have moved to another device
-            self._ahead = None
+            if self._ahead is not None:
+                self._ahead.take_away()
+                self._ahead = None
         elif self._is_captured if is_capturing(coordinates.device) else torch.equal(known, coordinates):
             return
         else:
@@ -91,11 +96,7 @@ class KeptWeights:
 
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ in its memory; a second backward pass after a change of θ is refused by autograd, as for any weight."""
-        kept = self._kept.get((name, dtype))
-        if kept is None or not _fits(kept, theta_0):
-            with torch.inference_mode(False):
-                memory = torch.empty_like(theta_0, dtype=dtype, memory_format=torch.contiguous_format, requires_grad=False)
-            kept = self._kept[name, dtype] = Kept(name, memory, theta_0)
+        kept = self._memory_for(name, theta_0, dtype)
         if not kept.holds(theta_0):
             kept.theta_0 = theta_0
             write(point, [kept])
@@ -105,21 +106,46 @@ class KeptWeights:
         (theta,) = point.held({name: kept.memory})
         return theta
 
-    def at_hand(
-        self, points: Mapping[str, Point], theta_0: Mapping[str, Tensor], autocast: torch.dtype | None, dtype_of: DtypeOf
-    ) -> Mapping[str, AtHand]:
+    def _memory_for(self, name: str, theta_0: Tensor, dtype: torch.dtype) -> Kept:
+        kept = self._kept.get((name, dtype))
+        if kept is None or not _fits(kept, theta_0):
+            with torch.inference_mode(False):
+                memory = torch.empty_like(theta_0, dtype=dtype, memory_format=torch.contiguous_format, requires_grad=False)
+            kept = self._kept[name, dtype] = Kept(name, memory, theta_0)
+        return kept
+
+    def write(self, points: Mapping[str, Point], theta_0: Mapping[str, Tensor], dtype_of: DtypeOf) -> None:
+        """Those that are not θ now, together."""
+        groups: dict[Point, list[Kept]] = {}
+        for name, tensor in theta_0.items():
+            kept = self._memory_for(name, tensor, dtype_of(name, tensor))
+            if not kept.holds(tensor):
+                kept.theta_0 = tensor
+                groups.setdefault(points[name], []).append(kept)
+        for point, stale in groups.items():
+            write(point, stale)
+
+    def lay_out(self, points: Mapping[str, Point], places: Places, dtype_of: DtypeOf) -> None:
         """What was asked for since it was written last; where the trained numbers have changed, it is written again."""
-        if self._ahead is None or not self._ahead.serves(theta_0, autocast):
-            used = []
-            for name, tensor in theta_0.items():
-                kept = self._kept.get((name, dtype_of(name, tensor)))
-                if kept is not None and kept.is_used and _fits(kept, tensor):
-                    if kept.theta_0 is not tensor:
-                        kept.theta_0 = tensor
-                        kept.forget()
-                    used.append(kept)
-            self._ahead = Ahead(used, points, autocast)
-        return self._ahead.begin(points)
+        assert self._coordinates is not None, "there are points"
+        kind = self._coordinates.device.type
+        if self._ahead is None or not self._ahead.serves(autocast_of(kind)):
+            if self._ahead is not None:
+                self._ahead.take_away()
+            self._ahead = Ahead(list(self._used(places, dtype_of)), places, points, autocast_of(kind))
+        self._ahead.begin(points, Modes(kind))
+
+    def _used(self, places: Places, dtype_of: DtypeOf) -> Iterator[Kept]:
+        for name, at in places.items():
+            theta_0 = at[0]._parameters["original"]
+            if theta_0 is None or not all(is_of(steps, theta_0) for steps in at):
+                continue
+            kept = self._kept.get((name, dtype_of(name, theta_0)))
+            if kept is not None and kept.is_used and _fits(kept, theta_0):
+                if kept.theta_0 is not theta_0:
+                    kept.theta_0 = theta_0
+                    kept.forget()
+                yield kept
 
     @contextmanager
     def during_forward(self) -> Iterator[None]:
@@ -170,9 +196,11 @@ class RemadeWeights:
     def begin(self, coordinates: Tensor) -> None:
         """Nothing is kept, so nothing is stale."""
 
-    def at_hand(self, *_: object) -> Mapping[str, AtHand]:
-        """Nothing."""
-        return {}
+    def lay_out(self, *_: object) -> None:
+        """Nothing is made before it is used."""
+
+    def write(self, *_: object) -> None:
+        """Nothing is made before it is used."""
 
     def make(self, point: Point, theta_0: Tensor, *, name: str, dtype: torch.dtype) -> Tensor:
         """θ in fresh memory."""

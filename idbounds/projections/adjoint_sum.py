@@ -13,27 +13,22 @@ from idbounds.projections.threads import run_in_parts
 if TYPE_CHECKING:
     from idbounds.projections.base import Projection
 
-#: Gradients wait until they have so many numbers. On a GPU 32 MiB in float32: a launch for each would take longer than the
-#: products of most of them. On a CPU 4 MiB, and those with more do not wait: between two products of matrices nothing of the
-#: way to a kernel is in a cache, and to go it takes as long as some 2^20 numbers.
-_WAITING = {"cuda": 2**23, "cpu": 2**20}
+#: Gradients of one dtype wait until they have so many bytes. On a GPU a launch for each would take longer than the products of
+#: most of them. On a CPU those with more do not wait: between two products of matrices nothing of the way to a kernel is in a
+#: cache, and to go it takes as long as some 2^20 numbers.
+_WAITING = {"cuda": 2**25, "cpu": 2**22}
 
 
-def waiting_numbers(device: torch.device) -> int:
-    """How many numbers of gradients may wait on a device."""
-    return _WAITING.get(device.type, 0)
-
-
-def small_together(sizes: Sequence[int], device: torch.device) -> Iterator[slice]:
-    """Neighbours whose gradients may wait for one another before they are added: half of what may wait in all, or one alone."""
-    start, numbers, most = 0, 0, waiting_numbers(device) // 2
-    for index, size in enumerate(sizes):
-        if index > start and numbers + size > most:
+def small_together(tensors: Sequence[Tensor]) -> Iterator[slice]:
+    """Neighbours whose gradients wait for one another to arrive: half the bytes that may wait for a product, or one alone."""
+    start, size = 0, 0
+    for index, tensor in enumerate(tensors):
+        size += tensor.nbytes
+        if index > start and size > _WAITING.get(tensor.device.type, 0) // 2:
             yield slice(start, index)
-            start, numbers = index, 0
-        numbers += size
-    if sizes:
-        yield slice(start, len(sizes))
+            start, size = index, tensor.nbytes
+    if tensors:
+        yield slice(start, len(tensors))
 
 
 class Gradient(NamedTuple):
@@ -82,7 +77,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self.gradients: list[Gradient] = []
-        self.numbers = 0
+        self.size = 0  # in bytes
 
 
 class _Sum:
@@ -98,17 +93,17 @@ class _Sum:
         scale = self._projection.scale(gradient.name)
         if scale != self._scale:
             self._scaled, self._tables, self._scale = self.total(), [], scale
-        numbers, most = gradient.g.numel(), waiting_numbers(gradient.g.device)
+        size, most = gradient.g.nbytes, _WAITING.get(gradient.g.device.type, 0)
         waiting = self._waiting.get(gradient.g.dtype)
         if waiting is None:
             waiting = self._waiting[gradient.g.dtype] = _Waiting()
-        if gradient.g.device.type == "cpu" and numbers > most:
+        if gradient.g.device.type == "cpu" and size > most:
             self._multiply(waiting)  # in the order in which they arrived, so that waiting changes no bit
             self._multiply_in_parts(gradient)
             return
         waiting.gradients.append(gradient)
-        waiting.numbers += numbers
-        if waiting.numbers >= most:
+        waiting.size += size
+        if waiting.size >= most:
             self._multiply(waiting)
 
     def _multiply_in_parts(self, gradient: Gradient) -> None:
@@ -126,7 +121,7 @@ class _Sum:
         if waiting.gradients:
             table = self._tables[0] if self._tables else None
             self._tables[:1] = [self._projection._add_adjoints(table, waiting.gradients, dtype=self._dtype)]
-            waiting.gradients, waiting.numbers = [], 0
+            waiting.gradients, waiting.size = [], 0
 
     def total(self) -> Tensor | None:
         for waiting in self._waiting.values():

@@ -108,7 +108,7 @@ def test_small_gradients_are_projected_together(monkeypatch):
     # In a pass after the first, when it is known which weights a pass asks for: here two of them wait for one another.
     subspace = moved(layers_of(6))
     subspace(torch.randn(3, 16))
-    monkeypatch.setitem(adjoint_sum._WAITING, "cpu", 4 * 16 * 16)
+    monkeypatch.setitem(adjoint_sum._WAITING, "cpu", 4 * 4 * 16 * 16)
     assert events_of_a_pass(subspace, monkeypatch) == [
         *[("reached", 5), ("reached", 4), ("projected", 4), ("projected", 5)],
         *[("reached", 3), ("reached", 2), ("projected", 2), ("projected", 3)],
