@@ -157,7 +157,8 @@ class _HeldRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        of_tensors = zip(grads, ctx.names, strict=True)
+        # In the order in which they would arrive one by one, where tensors were asked for in the order of their names.
+        of_tensors = reversed(list(zip(grads, ctx.names, strict=True)))
         arrived = [Gradient(grad.reshape(-1), name, 0) for grad, name in of_tensors if grad is not None]
         return _to_source(ctx, arrived), *[None] * 5
 

@@ -110,9 +110,9 @@ def test_small_gradients_are_projected_together(monkeypatch):
     subspace(torch.randn(3, 16))
     monkeypatch.setitem(adjoint_sum._WAITING, "cpu", 4 * 4 * 16 * 16)
     assert events_of_a_pass(subspace, monkeypatch) == [
-        *[("reached", 5), ("reached", 4), ("projected", 4), ("projected", 5)],
-        *[("reached", 3), ("reached", 2), ("projected", 2), ("projected", 3)],
-        *[("reached", 1), ("reached", 0), ("projected", 0), ("projected", 1)],
+        *[("reached", 5), ("reached", 4), ("projected", 5), ("projected", 4)],
+        *[("reached", 3), ("reached", 2), ("projected", 3), ("projected", 2)],
+        *[("reached", 1), ("reached", 0), ("projected", 1), ("projected", 0)],
     ]
 
 
