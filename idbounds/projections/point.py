@@ -137,7 +137,7 @@ class Writing:
             alike.setdefault((precision, projection.factor(name, moves=base is not None)), []).append(flat)
         self._alike = []
         for (precision, _), some in alike.items():
-            assemble = projection.assembling(some, like=like.new_empty((), dtype=precision))
+            assemble = projection.assembling(some, like=like.to(precision))
             self._alike.append(_Alike(precision, some[0].name, some[0].base is not None, assemble))
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -139,18 +139,19 @@ class TableProjection(Projection):
             else:
                 together.append(Piece(self.tensorwise(one.name), 0, one.out, one.base))
         one_by_one, rows = super().assembling(alone, like=like), sum(piece.rows.numel() for piece in together)
-
-        @cache
-        def share(begin: int, end: int) -> Callable[[Tensor], None]:
-            return kernels.writing(_share(together, begin, end))
+        shares: dict[tuple[int, int], Callable[[Tensor], None]] = {}
 
         def assemble(scaled: Tensor) -> None:
-            if kernels_for(scaled) is not kernels:
+            def part(_: int, begin: int, end: int) -> None:
+                if (begin, end) not in shares:
+                    shares[begin, end] = kernels.writing(_share(together, begin, end))
+                shares[begin, end](scaled)
+
+            if kernels_for(scaled) is kernels:
+                one_by_one(scaled)
+                run_in_parts(part, 0, rows, edge=self.tile_rows, device=scaled.device)
+            else:
                 self.assembling(writes, like=scaled)(scaled)
-                return
-            one_by_one(scaled)
-            part = lambda _, begin, end: share(begin, end)(scaled)  # noqa: E731
-            run_in_parts(part, 0, rows, edge=self.tile_rows, device=scaled.device)
 
         return assemble
 
