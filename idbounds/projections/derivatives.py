@@ -178,11 +178,13 @@ class _LookedUp(torch.autograd.Function):
         padding: int | None,
     ) -> Tensor:
         ctx.projection, ctx.total, ctx.name, ctx.dtype = projection, total, name, expanded.dtype
-        ctx.looked_up = LookedUp(indices, name=name, shape=theta_0.shape, padding=padding)
-        if projection.looks_up(scaled):
-            ctx.looked_up.require_in_range()
-            return projection.looked_up(scaled, theta_0.detach(), indices, name)
-        return ctx.looked_up.moved_rows(projection, scaled, theta_0.detach())
+        if not projection.looks_up(scaled):
+            ctx.looked_up = LookedUp(indices, name=name, shape=theta_0.shape, padding=padding)
+            return ctx.looked_up.moved_rows(projection, scaled, theta_0.detach())
+        # A copy: the backward pass looks at them again, and their owner may have written the next batch to their memory.
+        ctx.looked_up = LookedUp(indices.clone(), name=name, shape=theta_0.shape, padding=padding)
+        ctx.looked_up.require_in_range()
+        return projection.looked_up(scaled, theta_0.detach(), indices, name)
 
     @staticmethod
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -137,6 +137,16 @@ def test_an_index_that_names_no_row_is_refused():
             moved(Texts()).model.words(torch.tensor([3, wrong]))
 
 
+def test_indices_may_be_written_to_before_the_backward_pass():
+    gradients = []
+    for change in (0, 1):
+        subspace, ids = moved(Texts()), torch.tensor([[3, 7]])
+        output = subspace(ids)
+        ids += change
+        gradients.append(torch.autograd.grad(output.square().sum(), subspace.theta_d)[0])
+    assert torch.equal(*gradients)
+
+
 def test_no_words_at_all():
     output, gradient = outcome(moved(nn.Sequential(nn.Embedding(ROWS, 2))), torch.zeros(2, 0, dtype=torch.long))
     assert output.shape == (2, 0, 2)

@@ -180,6 +180,17 @@ def test_an_embedding_looks_up_rows_without_a_look_at_the_indices(memory, paddin
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
+def test_indices_may_be_written_to_before_the_backward_pass(monkeypatch):
+    monkeypatch.setattr(table, "kernels_for", lambda _: triton_kernels)
+    model, gradients = torch.nn.Sequential(torch.nn.Embedding(300, 24)).to(DEVICE), []
+    for change in (0, 1):
+        subspace, ids = Subspace(model, dim=40), torch.tensor([3, 7], device=DEVICE)
+        output = subspace(ids)
+        ids += change
+        gradients.append(torch.autograd.grad(output.square().sum(), subspace.theta_d)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
 def test_an_index_that_names_no_row_is_refused(monkeypatch):
     if DEVICE == "cuda":
         pytest.skip("on a GPU it ends the process, as torch's own check does")
