@@ -148,7 +148,7 @@ def _numbers(numbers: tuple[int, ...], device: torch.device) -> Tensor:
     return _on(device, torch.tensor(numbers))
 
 
-#: From step to step torch gives gradients the same memory.
+#: Often torch gives a gradient the memory that it had a step before.
 _kept_numbers = lru_cache(maxsize=1024)(_numbers)
 
 
