@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Kept:
 
     name: str
     memory: Tensor
-    theta_0: Tensor  # of which θ was made last
+    theta_0: Tensor  # of which θ is, or is to be, made
     is_used: bool = True  # since it was written
     _stamp: _Stamp | None = None  # None: it is not θ now
 
@@ -38,9 +38,9 @@ class Kept:
         """It is not θ any more: the trained numbers have changed."""
         self._stamp = None
 
-    def written(self, theta_0: Tensor) -> None:
+    def written(self) -> None:
         """It is θ now."""
-        self.theta_0, self.is_used, self._stamp = theta_0, False, self._stamp_of(theta_0)
+        self.is_used, self._stamp = False, self._stamp_of(self.theta_0)
 
     def _stamp_of(self, theta_0: Tensor) -> _Stamp:
         return self.memory._version, theta_0.data_ptr(), theta_0._version
@@ -54,8 +54,16 @@ def write(point: Point, stale: Sequence[Kept], writing: Writing | None = None) -
     # Compiled code has written to it behind autograd's back.
     torch.autograd.graph.increment_version([kept.memory for kept in stale])
     for kept in stale:
-        kept.written(kept.theta_0)
+        kept.written()
     return writing
+
+
+def by_point(some: Iterable[Kept], points: Mapping[str, Point]) -> dict[Point, list[Kept]]:
+    """What is moved to each point."""
+    groups: dict[Point, list[Kept]] = {}
+    for kept in some:
+        groups.setdefault(points[kept.name], []).append(kept)
+    return groups
 
 
 class _Together:
@@ -147,15 +155,17 @@ class Ahead:
 
     def __init__(self, used: Sequence[Kept], places: Places, points: Mapping[str, Point], autocast: torch.dtype | None) -> None:
         self._used, self._autocast, self._is_all = frozenset(used), autocast, True
-        groups: dict[Point, list[Kept]] = {}
-        for kept in used:
-            groups.setdefault(points[kept.name], []).append(kept)
-        self._groups = [_AtOnePoint(members) for members in groups.values()]
+        self._groups = [_AtOnePoint(members) for members in by_point(used, points).values()]
         self._places: list[tuple[ParametrizationList, Kept, int]] = []
         for one in (one for group in self._groups for one in group.at_hand()):
             for steps in places[one.kept.name]:
                 lay(steps, one)
                 self._places.append((steps, one.kept, one.kept.theta_0.data_ptr()))
+
+    @classmethod
+    def of_nothing(cls) -> Ahead:
+        """Before the first pass."""
+        return cls((), {}, {}, None)
 
     def serves(self, autocast: torch.dtype | None) -> bool:
         """Whether the last pass asked for all of this and nothing else, and θ₀ is where it was."""

@@ -52,20 +52,14 @@ class Moved(nn.Module):
         self._owner = (subspace,)
         self.name = name
 
+    @property
+    def subspace(self) -> Subspace:
+        """The one that moves it."""
+        return self._owner[0]
+
     def forward(self, theta_0: Tensor) -> Tensor:
         """See `Subspace.moved`."""
-        (subspace,) = self._owner
-        return subspace.moved(theta_0, self.name)
-
-    def looks_up(self, theta_0: Tensor, indices: Tensor) -> bool:
-        """See `Subspace.looks_up`."""
-        (subspace,) = self._owner
-        return subspace.looks_up(theta_0, indices)
-
-    def looked_up(self, theta_0: Tensor, indices: Tensor, padding: int | None) -> Tensor:
-        """See `Subspace.looked_up`."""
-        (subspace,) = self._owner
-        return subspace.looked_up(theta_0, self.name, indices, padding)
+        return self.subspace.moved(theta_0, self.name)
 
 
 #: Where the steps have what is at hand.

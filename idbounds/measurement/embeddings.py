@@ -34,8 +34,8 @@ def _looks_up_only(embedding: Any) -> bool:
 
 def _forward(self: Any, input: Tensor) -> Tensor:
     (moved,), theta_0 = self.parametrizations.weight, self.parametrizations.weight.original
-    if torch.compiler.is_compiling() or not moved.looks_up(theta_0, input):
+    if torch.compiler.is_compiling() or not moved.subspace.looks_up(theta_0, input):
         whole: Tensor = nn.Embedding.forward(self, input)
         return whole
-    rows: Tensor = moved.looked_up(theta_0, input, self.padding_idx)
+    rows: Tensor = moved.subspace.looked_up(theta_0, moved.name, input, self.padding_idx)
     return rows

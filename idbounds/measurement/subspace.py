@@ -22,13 +22,7 @@ from idbounds.measurement.parametrizations import parametrization_by_name
 from idbounds.measurement.parametrizations.base import bake
 from idbounds.measurement.recurrent import follow_moved_weights, forget_moved_weights
 from idbounds.measurement.sharding import require_whole
-from idbounds.measurement.sites import (
-    autocast_dtype,
-    cast_by_autocast,
-    moved_directly,
-    trainable_sites,
-    trained_directly,
-)
+from idbounds.measurement.sites import autocast_dtype, cast_by_autocast, moved_directly, trainable_sites, trained_directly
 from idbounds.measurement.soundness import require_plain_weights, require_sound
 from idbounds.measurement.state import hash_of, install_state_hooks
 from idbounds.measurement.undisturbed import undisturbed

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from idbounds.core.errors import ConfigError
-from idbounds.measurement.ahead import Ahead, Kept, write
+from idbounds.measurement.ahead import Ahead, Kept, by_point, write
 from idbounds.measurement.at_hand import Modes, Places, is_of
 from idbounds.measurement.sites import autocast_of
 from idbounds.measurement.undisturbed import undisturbed
@@ -70,7 +70,7 @@ class KeptWeights:
         self._coordinates: Tensor | None = None
         self._is_captured = False
         self._kept: dict[tuple[str, torch.dtype], Kept] = {}
-        self._ahead: Ahead | None = None
+        self._ahead = Ahead.of_nothing()
 
     def begin(self, coordinates: Tensor) -> None:
         """By value, not by version: an optimizer that writes through `.data` leaves no other trace."""
@@ -79,9 +79,8 @@ class KeptWeights:
             with torch.inference_mode(False):  # what is made within it has no version, and cannot be written to afterwards
                 self._coordinates = coordinates.clone()
             self._kept.clear()  # the model may have moved to another device
-            if self._ahead is not None:
-                self._ahead.take_away()
-                self._ahead = None
+            self._ahead.take_away()
+            self._ahead = Ahead.of_nothing()
         elif self._is_captured if is_capturing(coordinates.device) else torch.equal(known, coordinates):
             return
         else:
@@ -101,8 +100,7 @@ class KeptWeights:
             kept.theta_0 = theta_0
             write(point, [kept])
         kept.is_used = True
-        if self._ahead is not None:
-            self._ahead.asked_for(kept)
+        self._ahead.asked_for(kept)
         (theta,) = point.held({name: kept.memory})
         return theta
 
@@ -116,22 +114,21 @@ class KeptWeights:
 
     def write(self, points: Mapping[str, Point], theta_0: Mapping[str, Tensor], dtype_of: DtypeOf) -> None:
         """Those that are not θ now, together."""
-        groups: dict[Point, list[Kept]] = {}
+        stale = []
         for name, tensor in theta_0.items():
             kept = self._memory_for(name, tensor, dtype_of(name, tensor))
             if not kept.holds(tensor):
                 kept.theta_0 = tensor
-                groups.setdefault(points[name], []).append(kept)
-        for point, stale in groups.items():
-            write(point, stale)
+                stale.append(kept)
+        for point, some in by_point(stale, points).items():
+            write(point, some)
 
     def lay_out(self, points: Mapping[str, Point], places: Places, dtype_of: DtypeOf) -> None:
         """What was asked for since it was written last; where the trained numbers have changed, it is written again."""
         assert self._coordinates is not None, "there are points"
         kind = self._coordinates.device.type
-        if self._ahead is None or not self._ahead.serves(autocast_of(kind)):
-            if self._ahead is not None:
-                self._ahead.take_away()
+        if not self._ahead.serves(autocast_of(kind)):
+            self._ahead.take_away()
             self._ahead = Ahead(list(self._used(places, dtype_of)), places, points, autocast_of(kind))
         self._ahead.begin(points, Modes(kind))
 
@@ -142,9 +139,7 @@ class KeptWeights:
                 continue
             kept = self._kept.get((name, dtype_of(name, theta_0)))
             if kept is not None and kept.is_used and _fits(kept, theta_0):
-                if kept.theta_0 is not theta_0:
-                    kept.theta_0 = theta_0
-                    kept.forget()
+                kept.theta_0 = theta_0
                 yield kept
 
     @contextmanager
@@ -154,8 +149,7 @@ class KeptWeights:
         try:
             yield
         finally:
-            if self._ahead is not None:
-                self._ahead.end()
+            self._ahead.end()
 
 
 def _fits(kept: Kept, theta_0: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,7 +87,7 @@ class _Sum:
     def __init__(self, projection: Projection, dtype: torch.dtype) -> None:
         self._projection, self._dtype, self._scale = projection, dtype, 0.0
         self._tables: list[Tensor] = []
-        self._waiting: dict[torch.dtype, _Waiting] = {}
+        self._waiting: defaultdict[torch.dtype, _Waiting] = defaultdict(_Waiting)
         self._scaled: Tensor | None = None
 
     def add(self, gradient: Gradient) -> None:
@@ -94,9 +95,7 @@ class _Sum:
         if scale != self._scale:
             self._scaled, self._tables, self._scale = self.total(), [], scale
         size, most = gradient.g.nbytes, _WAITING.get(gradient.g.device.type, 0)
-        waiting = self._waiting.get(gradient.g.dtype)
-        if waiting is None:
-            waiting = self._waiting[gradient.g.dtype] = _Waiting()
+        waiting = self._waiting[gradient.g.dtype]
         if gradient.g.device.type == "cpu" and size > most:
             self._multiply(waiting)  # in the order in which they arrived, so that waiting changes no bit
             self._multiply_in_parts(gradient)

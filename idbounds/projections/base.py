@@ -259,7 +259,7 @@ class Projection(ABC):
         return False
 
     def looked_up(self, scaled: Tensor, theta_0: Tensor, indices: Tensor, name: str) -> Tensor:
-        """theta_0 + P w in the rows of a matrix that indices name, without a look at the indices; as `lookup.moved_rows`."""
+        """theta_0 + P w in the rows of a matrix that indices name, without a look at the indices; as `LookedUp.moved_rows`."""
         raise NotImplementedError
 
     def assemble_adjoint(self, g: Tensor, name: str, start: int) -> Tensor:
